@@ -58,7 +58,8 @@ from engine.run.expert_cache import (
     teachers_trained_alike,
     trained_alike,
 )
-from engine.run.folder import LockHeld, cache_root, exclusive, write_atomically
+from engine.run.folder import cache_root, write_atomically
+from engine.run.locks import LockHeld, exclusive
 from engine.run.settings import RunSettings, settings_hash
 from engine.sweep.cells import SweepFolder, WorkerKind, in_order, statuses
 from engine.sweep.grid import Cell, only_cells

@@ -64,7 +64,7 @@ def _read_records(run: RunFolder) -> tuple[Records, int]:
     try:
         lines = read_regular(run.events).decode(errors="replace").split("\n")
     except FileNotFoundError:
-        hint = f"`ltdd-tui resume {run.name}` starts it"
+        hint = f"`ltdd-tui resume {run.cli_name}` starts it"
         raise InputError("the run has no events yet", str(run.events), hint) from None
     records: Records = {}
     names: Sequence[str] = []

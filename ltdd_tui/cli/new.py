@@ -52,7 +52,7 @@ def new(
     if not 0 < minutes <= LONGEST_MINUTES:
         raise InputError(f"minutes must be above 0 and at most {LONGEST_MINUTES:,}", "--minutes", "for example: 10")
     folder = folder_of_classes(expanded(str(folder)))
-    path = output or Path(f"{file_name(folder)}.yaml")
+    path = expanded(str(output)) if output else Path(f"{file_name(folder)}.yaml")
     # Before the images are looked at, which takes long where there are many.
     if not os.path.isdir(folder):  # Path.is_dir raises for a name that is too long
         raise InputError(NO_FOLDER[os.path.exists(folder)], str(folder), LAYOUT)

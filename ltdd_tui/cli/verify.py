@@ -27,14 +27,14 @@ from engine.run.folder import (
     cache_root,
     evaluations_root,
     expanded,
-    is_held,
-    open_regular,
     read_json,
     read_sealed_json,
     verify_file,
 )
 from engine.run.image_folder import survey
+from engine.run.locks import is_held
 from engine.run.metrics import readable_metrics, sound_metrics
+from engine.run.regular_files import open_regular
 from engine.run.scores import read_scores
 from ltdd_tui.cli.options import RunName, RunsDir
 from ltdd_tui.cli.output import print_note, print_text
