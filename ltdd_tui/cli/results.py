@@ -33,7 +33,7 @@ from ltdd_tui.cli.output import (
 from ltdd_tui.cli.progress import display_for, exit_code_after, exit_code_of, follow, print_crash
 from ltdd_tui.cli.sweep import show_sweep
 from ltdd_tui.runs import worker
-from ltdd_tui.runs.find import cli_name, find_run, find_sweep_folder, run_folders
+from ltdd_tui.runs.find import find_run, find_sweep_folder, run_folders
 from ltdd_tui.runs.index import examined
 from ltdd_tui.runs.live import RunStateReader, replayed
 from ltdd_tui.runs.messages import closing_line
@@ -130,7 +130,7 @@ def print_result(folder: RunFolder, by_class: bool = True) -> None:
         raise InputError(
             "the metrics hold no final figures",
             str(folder.metrics),
-            f"`ltdd-tui resume {cli_name(folder)}` writes them anew",
+            f"`ltdd-tui resume {folder.cli_name}` writes them anew",
         )
     result = measured(metrics)
     print_data(result_table(result.rows))
@@ -179,13 +179,13 @@ def _metrics_text(folder: RunFolder) -> str:
         raise InputError(
             "the run has no result yet",
             str(folder.root),
-            f"`ltdd-tui watch {cli_name(folder)}` shows how far it is, `ltdd-tui resume {cli_name(folder)}` goes on",
+            f"`ltdd-tui watch {folder.cli_name}` shows how far it is, `ltdd-tui resume {folder.cli_name}` goes on",
         ) from None
     except (OSError, ValueError) as error:
         raise InputError(
             f"the metrics cannot be read: {error}",
             str(folder.metrics),
-            f"`ltdd-tui resume {cli_name(folder)}` writes them anew",
+            f"`ltdd-tui resume {folder.cli_name}` writes them anew",
         ) from None
 
 
@@ -282,7 +282,7 @@ def export(
         ),
     ] = False,
     onnx: Annotated[
-        bool, typer.Option("--onnx", help="write the same as result/model.onnx (pip install 'ltdd-tui[onnx]')")
+        bool, typer.Option("--onnx", help="write the same as result/model.onnx (pip install 'ltdd-tui\\[onnx]')")
     ] = False,
     plain: Plain = False,
 ) -> None:
@@ -355,7 +355,7 @@ def score(
 def _check_has_result(folder: RunFolder) -> None:
     if not folder.distilled.exists():
         raise InputError(
-            "the run has no result yet", str(folder.root), f"`ltdd-tui resume {cli_name(folder)}` finishes it"
+            "the run has no result yet", str(folder.root), f"`ltdd-tui resume {folder.cli_name}` finishes it"
         )
 
 
