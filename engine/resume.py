@@ -18,16 +18,8 @@ from engine.context import Context
 from engine.data.dataset import LongTailedData, load_long_tailed
 from engine.run.errors import InputError, escaped, listed
 from engine.run.events import DataReady, Event, RunStarted, Stamped, decode, type_name
-from engine.run.folder import (
-    RunFolder,
-    expanded,
-    open_regular,
-    read_json,
-    read_regular,
-    read_verified,
-    write_atomically,
-    write_json,
-)
+from engine.run.folder import RunFolder, expanded, read_json, read_verified, write_atomically, write_json
+from engine.run.regular_files import open_regular, read_regular
 from engine.run.settings import RunSettings, settings_hash
 
 OTHER_PIXELS = "same counts, other pixels"

@@ -21,7 +21,7 @@ from engine.compilation import forget_tried_compilers
 from engine.device import pick_device
 from engine.queue import stop_check, stop_signals
 from engine.run.auto_settings import config_text
-from engine.run.errors import DONE, STOPPED, LtddError, RunFailed, Stopped, StopSignals
+from engine.run.errors import DONE, STOPPED, Fault, LtddError, RunFailed, Stopped, StopSignals
 from engine.run.event_log import EventLog
 from engine.run.events import RunBroke
 from engine.run.folder import RunFolder, write_atomically
@@ -72,7 +72,7 @@ def work_on_sweep(
         except LtddError:
             raise
         except Exception as error:
-            print(f"error: {last.name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            print(Fault(f"{type(error).__name__}: {error}", last.name), file=sys.stderr, flush=True)
             return START_AGAIN
         finally:
             forget_cell()

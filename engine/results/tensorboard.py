@@ -20,8 +20,9 @@ from engine.run.events import (
     Warned,
     decode,
 )
-from engine.run.folder import RunFolder, read_regular
+from engine.run.folder import RunFolder
 from engine.run.image_headers import opened_image
+from engine.run.regular_files import read_regular
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -16,6 +16,7 @@ from engine.run.compile_policy import StepBackend, compile_or_not, compiled_back
 from engine.run.data_settings import DatasetSettings
 from engine.run.errors import Fault
 from engine.run.folder import cache_root, expanded, read_json
+from engine.run.regular_files import open_regular
 from engine.run.settings import ExpertSettings, RunSettings
 
 TRAINING_VERSION = 4
@@ -251,7 +252,7 @@ def _complete(folder: Path, count: int, epochs: int) -> int:
 def epochs_kept(path: Path) -> float:
     """The last epoch in an expert's safetensors file, from its header alone; -inf where it is missing or damaged."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             length = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(min(length, LONGEST_HEADER)))
         end = max(tensor["data_offsets"][1] for tensor in header.values() if "data_offsets" in tensor)

@@ -26,8 +26,7 @@ from engine.run.locks import exclusive as exclusive
 from engine.run.locks import gone_run, run_held, run_is_gone
 from engine.run.locks import holder as holder
 from engine.run.locks import is_held as is_held
-from engine.run.regular_files import open_regular as open_regular
-from engine.run.regular_files import read_regular as read_regular
+from engine.run.regular_files import open_regular, read_regular
 
 STARTING_SECONDS = 20.0
 """A worker that does not hold its run after that time will not come any more."""

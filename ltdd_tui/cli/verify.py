@@ -32,6 +32,7 @@ from engine.run.folder import (
     verify_file,
 )
 from engine.run.image_folder import survey
+from engine.run.image_headers import opened_image
 from engine.run.locks import is_held
 from engine.run.metrics import readable_metrics, sound_metrics
 from engine.run.regular_files import open_regular
@@ -95,9 +96,7 @@ def _check_zip(path: Path) -> bool:
 
 
 def _check_png(path: Path) -> bool:
-    from PIL import Image
-
-    with Image.open(path, formats=["PNG"]) as image:
+    with opened_image(path, ["PNG"]) as image:
         image.load()  # its parts have checksums
     return True
 

@@ -11,7 +11,8 @@ from engine.run.device_profiles import Device, usable_cores
 from engine.run.errors import Fault, InputError, shortened
 from engine.run.estimate import Estimate, estimate_or_none
 from engine.run.expert_cache import CachedExperts, cached_experts, classifiers_trained_alike, teachers_trained_alike
-from engine.run.folder import RunFolder, read_regular, write_atomically
+from engine.run.folder import RunFolder, write_atomically
+from engine.run.regular_files import read_regular
 from engine.run.settings import RunSettings, settings_hash
 from engine.run.validation import check_runnable, data_faults
 from engine.sweep.cells import SweepFolder, WorkerKind, in_order, shared_by

@@ -127,6 +127,17 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
         read_regular(tmp_path / "fifo")
 
 
+def test_files_and_folders_are_made_with_the_users_umask(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_atomically(tmp_path / "new" / "one", "text")
+        EventLog(tmp_path / "new" / "events.jsonl").__exit__()
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "new", *(tmp_path / "new").iterdir())}
+    assert modes == {"new": 0o750, "one": 0o640, "events.jsonl": 0o640}
+
+
 def test_a_limit_on_bytes(tmp_path: Path) -> None:
     (tmp_path / "four").write_bytes(b"1234")
     assert read_regular(tmp_path / "four", 4) == read_regular(tmp_path / "four") == b"1234"
