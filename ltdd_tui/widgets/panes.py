@@ -204,5 +204,5 @@ class KeyFooter(Footer):
         by_action = {active.binding.action: active.binding for active in reversed(of_entry)}
         keys = reversed([self.app.get_key_display(binding) for binding in by_action.values()])
         description = first.group.description if first.group else first.description
-        key = FooterKey(first.key, "".join(keys), description, first.action, tooltip=first.tooltip)
-        return key.data_bind(compact=Footer.compact)
+        # Not bound to Footer.compact, as Textual's own are: the footer would keep every key that it ever showed.
+        return FooterKey(first.key, "".join(keys), description, first.action, tooltip=first.tooltip)
