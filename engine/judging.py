@@ -13,7 +13,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from engine.checkpoints import DistillState, best_check, checks, load_set, record_check, save_set, save_state
+from engine.checkpoints import (
+    DistillState,
+    best_check,
+    checks,
+    load_set,
+    record_check,
+    restore_checks,
+    save_set,
+    save_state,
+)
 from engine.context import Context, Progress
 from engine.data.dataset import LongTailedData
 from engine.data.partition import WHOLE_IMAGES
@@ -152,6 +161,7 @@ def distill_and_check(
 
     That is of the last iteration, or where validation images say that no more is gained. Raises as `distill`.
     """
+    restore_checks(context.folder, context.emit)
     signs = WarningSigns(context.settings, data, start, context.emit)
     watched, state = replace(context, emit=signs.emit), DistillState.at_start(start)
     with context.stage("distill", context.settings.matching.iterations, "iterations"):

@@ -17,8 +17,9 @@ from torch import Tensor
 from engine.context import Context
 from engine.cores import give_cores_back
 from engine.run.events import Warned
-from engine.run.expert_cache import ABOUT, expert_file, experts_root
+from engine.run.expert_cache import ABOUT, ORIGIN, expert_file, experts_root
 from engine.run.folder import LockHeld, exclusive, write_atomically, write_json
+from engine.run.manifest import Origin
 from engine.run.settings import Storage
 from engine.training.accuracy import ClassFigures
 
@@ -127,13 +128,14 @@ class ExpertStore:
             return None
         return trajectory if trajectory.last_epoch_kept >= last_epoch else None
 
-    def save(self, expert: int, trajectory: Trajectory) -> None:
-        """Writes one expert, atomically."""
+    def save(self, expert: int, trajectory: Trajectory, origin: Origin | None = None) -> None:
+        """Writes one expert, atomically, with the origin that made it where that is known."""
         weights = trajectory.weights.to(self._dtype).contiguous()
         tensors = {"weights": weights, "per_class": trajectory.per_class, "norms": trajectory.norms}
         if trajectory.confidence is not None:
             tensors["confidence"] = trajectory.confidence
-        write_atomically(self.path(expert), save(tensors))
+        metadata = {ORIGIN: origin.model_dump_json()} if origin else None
+        write_atomically(self.path(expert), save(tensors, metadata))
 
     @contextlib.contextmanager
     def locked(self, context: Context) -> Iterator[None]:

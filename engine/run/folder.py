@@ -15,10 +15,11 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 from urllib.parse import unquote
 
 from platformdirs import user_cache_path, user_config_path
+from pydantic import TypeAdapter, ValidationError
 
 from engine.run.errors import InputError
 
@@ -163,11 +164,33 @@ def _opened_if_regular(path: str, flags: int) -> int:
     return descriptor
 
 
+Content = TypeVar("Content")
+
+LARGEST_JSON_BYTES = 1 << 28
+"""Of a JSON file: ours are a thousand times smaller, and a larger one would fill the memory."""
+
+JSON_OBJECT = TypeAdapter(dict[str, Any])
+
+
 def read_json(path: Path) -> Any:
     """The content of a JSON file, or None where it is missing or damaged."""
     try:
-        return json.loads(read_regular(path))
-    except (OSError, ValueError):
+        return json.loads(read_regular(path, LARGEST_JSON_BYTES))
+    # A list of lists may be nested too deep.
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def read_typed(path: Path, kind: TypeAdapter[Content] | type[Content]) -> Content | None:
+    """What a JSON file holds, as this type; None where it is missing or damaged, or holds anything else. Never raises.
+
+    Strict: neither a text nor true is a number. Files of a run and of the cache are read by this, so that what another
+    program, a person or a damaged disk has put there is as good as no file.
+    """
+    adapter = kind if isinstance(kind, TypeAdapter) else TypeAdapter(kind)
+    try:
+        return adapter.validate_python(read_json(path), strict=True)
+    except ValidationError:
         return None
 
 

@@ -82,7 +82,7 @@ def evaluate(
     `progress` is called once a network, and told how far those in training are. Emits and returns the summary over all
     networks.
     """
-    settings, results = context.settings, _read_results(context, target, arch)[:repeats]
+    settings, results = context.settings, _read_results(context, target, arch, data.num_classes)[:repeats]
     for _ in results:
         if progress:
             progress()
@@ -180,10 +180,10 @@ def _tested(network: FlatNetwork, theta: Tensor, data: LongTailedData, target: E
 
 
 def summed_confusion(
-    context: Context, target: EvaluationTarget, arch: NetworkName, repeats: int
+    context: Context, data: LongTailedData, target: EvaluationTarget, arch: NetworkName, repeats: int
 ) -> list[list[int]] | None:
     """The confusion matrix of an evaluated target, summed over its networks; None where one of them has none."""
-    results = _read_results(context, target, arch)[:repeats]
+    results = _read_results(context, target, arch, data.num_classes)[:repeats]
     matrices = [result["confusion"] for result in results if "confusion" in result]
     if not matrices or len(matrices) < repeats:
         return None
@@ -251,13 +251,13 @@ def _rate_of_all_sets(settings: RunSettings, regime: LabelRegime) -> float:
             return settings.online.learning_rate
 
 
-def _read_results(context: Context, target: EvaluationTarget, arch: NetworkName) -> list[NetworkResult]:
+def _read_results(context: Context, target: EvaluationTarget, arch: NetworkName, classes: int) -> list[NetworkResult]:
     """The results of networks 0, 1, ... on disk; reading ends at a missing or damaged file, whose networks are redone.
 
     A file is named by its first network and holds its whole group, so the next file's number is how many were read.
     """
     results: list[NetworkResult] = []
-    while group := network_results(read_json(_results_path(context, target, arch, len(results)))):
+    while group := network_results(read_json(_results_path(context, target, arch, len(results))), classes):
         results += group
     return results
 
@@ -309,8 +309,8 @@ def evaluation_key(
 
 def read_networks(key: str, count: int, classes: int) -> list[NetworkResult] | None:
     """The results of these networks in the cache; None where there are none, or the file is damaged."""
-    results = network_results(read_json(folder.evaluations_root() / f"{key}.json"))
-    return results if [len(one["per_class"]) for one in results] == [classes] * count else None
+    results = network_results(read_json(folder.evaluations_root() / f"{key}.json"), classes)
+    return results if len(results) == count else None
 
 
 def write_networks(key: str, results: list[NetworkResult]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple, NotRequired, TypedDict, TypeGuard
@@ -30,23 +31,31 @@ class NetworkResult(TypedDict):
     confusion: NotRequired[list[list[int]]]
 
 
-def network_results(found: Any) -> list[NetworkResult]:
+def network_results(found: Any, classes: int) -> list[NetworkResult]:
     """What a file of such results holds, once read as JSON; none of a file that is damaged or of another form."""
-    return found if isinstance(found, list) and all(map(_is_network_result, found)) else []
+    return found if isinstance(found, list) and all(_is_network_result(one, classes) for one in found) else []
 
 
-def _is_network_result(found: Any) -> TypeGuard[NetworkResult]:
+def _is_network_result(found: Any, classes: int) -> TypeGuard[NetworkResult]:
     if not isinstance(found, dict):
         return False
-    figures = found.get("per_class")
-    classes = len(figures) if isinstance(figures, list) else 0
-    rows = [figures, found.get("norms"), found.get("confidence", figures)]
-    confusion = found.get("confusion", [figures] * classes)
-    if not classes or not isinstance(confusion, list) or len(confusion) != classes:
-        return False
-    return all(
-        isinstance(row, list) and len(row) == classes and all(isinstance(number, int | float) for number in row)
-        for row in [*rows, *confusion]
+    per_class = found.get("per_class")
+    confusion = found.get("confusion", [[0] * classes] * classes)
+    return (
+        all(_are_numbers(row, classes, 100.0) for row in (per_class, found.get("confidence", per_class)))
+        and _are_numbers(found.get("norms"), classes, math.inf)
+        and isinstance(confusion, list)
+        and len(confusion) == classes
+        and all(_are_numbers(row, classes, 2**53) and all(isinstance(one, int) for one in row) for row in confusion)
+    )
+
+
+def _are_numbers(row: Any, count: int, largest: float) -> bool:
+    # NaN stands for a class without test images, and for a network that diverged.
+    return (
+        isinstance(row, list)
+        and len(row) == count
+        and all(type(one) in (int, float) and (0 <= one <= largest or one != one) for one in row)
     )
 
 

@@ -69,4 +69,13 @@ After = Annotated[
     list[str] | None,
     typer.Option("--after", metavar="RUN", help="queue: begin once no worker is at work on that run; may be repeated"),
 ]
+SameBytes = Annotated[
+    bool | None,
+    typer.Option(
+        "--same-bytes/--any-origin",
+        help="refuse experts of the cache, and workers of this run, of another origin (device, instructions, threads,"
+        " versions), so that the same settings give the same bytes; by default another origin is only told",
+        show_default=False,
+    ),
+]
 Detach = Annotated[bool, typer.Option("--detach", help="start it and return at once")]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from engine.run.errors import InputError, escaped
-from engine.run.folder import RunFolder, expanded
-from engine.run.metrics import readable_metrics
+from engine.run.errors import FAULTS_SHOWN, Fault, InputError, escaped
+from engine.run.folder import RunFolder, expanded, read_regular
+from engine.run.manifest import read_manifest
+from engine.run.metrics import MetricsJson, readable_metrics, sound_metrics
 from engine.run.recipes import known_network, known_regime
 from engine.run.scores import read_scores
 from ltdd_tui.cli.options import AsJson, Device, Plain, RunName, RunsDir
@@ -101,7 +101,7 @@ def show_run(run: RunName, runs_dir: RunsDir, as_json: AsJson = False) -> None:
         return
     folder = find_run(run, runs_dir)
     if as_json:
-        print(_metrics_text(folder), end="")
+        _print_metrics(folder)
         return
     if folder.metrics.exists():
         print_result(folder)
@@ -122,14 +122,7 @@ def print_result(folder: RunFolder, by_class: bool = True) -> None:
 
     Raises InputError for metrics that are missing, damaged or without final figures.
     """
-    metrics = json.loads(_metrics_text(folder))
-    if not readable_metrics(folder):
-        raise InputError(
-            "the metrics hold no final figures",
-            str(folder.metrics),
-            f"`ltdd-tui resume {cli_name(folder)}` writes them anew",
-        )
-    result = measured(metrics)
+    result = measured(_metrics(folder))
     print_data(result_table(result.rows))
     if published := published_line(result.expected, result.final, "with stored labels; this run has none"):
         print_data(published)
@@ -146,8 +139,9 @@ def print_result(folder: RunFolder, by_class: bool = True) -> None:
         print_data(seconds_table(result.stage_seconds, result.estimated_seconds))
     if result.verdict:
         print_data(f"verdict: {result.verdict}")
-    for fault in (*result.faults, *unread):
-        print_note(escaped(f"left out: {fault.where}: {fault.what}"))
+    for told in read_manifest(folder).mixture():
+        print_data(told)
+    _print_left_out((*result.faults, *unread))
     reached = closing_line(result.rows, result.class_counts, result.ipc)
     print_note(f"{reached}; result: {folder.result}" if reached else f"result: {folder.result}")
 
@@ -166,24 +160,33 @@ def rows_by_class(rows: Sequence[Row]) -> list[Row]:
     return [dataclasses.replace(row, label=f"{row.label} {row.labels}".rstrip()) for row in in_order]
 
 
-def _metrics_text(folder: RunFolder) -> str:
-    """The run's metrics.json as it is; raises InputError where it is missing or no JSON."""
-    try:
-        text = folder.metrics.read_text(encoding="utf-8")
-        json.loads(text)
-        return text
-    except FileNotFoundError:
-        raise InputError(
-            "the run has no result yet",
-            str(folder.root),
-            f"`ltdd-tui watch {cli_name(folder)}` shows how far it is, `ltdd-tui resume {cli_name(folder)}` goes on",
-        ) from None
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"the metrics cannot be read: {error}",
-            str(folder.metrics),
-            f"`ltdd-tui resume {cli_name(folder)}` writes them anew",
-        ) from None
+def _metrics(folder: RunFolder) -> MetricsJson:
+    """What the run's metrics.json holds; raises InputError where it is missing, damaged or without final figures."""
+    if metrics := readable_metrics(folder):
+        return metrics
+    name = cli_name(folder)
+    if not folder.metrics.exists():
+        hint = f"`ltdd-tui watch {name}` shows how far it is, `ltdd-tui resume {name}` goes on"
+        raise InputError("the run has no result yet", str(folder.root), hint)
+    hint = f"`ltdd-tui resume {name}` writes them anew"
+    raise InputError("the metrics hold no final figures", str(folder.metrics), hint)
+
+
+def _print_metrics(folder: RunFolder) -> None:
+    """Prints metrics.json as it is; of a damaged one what is sound of it, and what is not to stderr."""
+    sound, faults = sound_metrics(_metrics(folder))
+    if faults:
+        print_json(sound.for_file())
+    else:
+        print(read_regular(folder.metrics).decode(), end="")
+    _print_left_out(faults)
+
+
+def _print_left_out(faults: Sequence[Fault]) -> None:
+    for fault in faults[:FAULTS_SHOWN]:
+        print_note(escaped(f"left out: {fault.where}: {fault.what}"))
+    if len(faults) > FAULTS_SHOWN:
+        print_note(f"left out: {len(faults) - FAULTS_SHOWN:,} more like these")
 
 
 def evaluate(

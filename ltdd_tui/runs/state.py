@@ -7,13 +7,14 @@ before it writes to one that a snapshot holds. So a container that is the same o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from engine.run import events as e
 from engine.run.fields import LabelRegime
 from engine.run.folder import RunFolder
+from engine.run.manifest import Manifest
 from engine.run.settings import RunSettings
 from ltdd_tui.runs.confusion import Confusion
 from ltdd_tui.runs.history import LossHistory, ReadingHistory
@@ -325,7 +326,7 @@ class RunView:
     at: int | None = None
     alive: bool = False
     console: tuple[str, ...] = ()
-    manifest: Mapping[str, Any] = field(default_factory=dict)
+    manifest: Manifest = field(default_factory=Manifest)
     notes: Notes = field(default_factory=Notes)
     confusion: Confusion | None = None
     stored: str = ""
