@@ -74,9 +74,13 @@ class PtyProgram:
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
+    def press(self, keys: bytes) -> None:
+        """Sends what a terminal sends for these keys."""
+        os.write(self._side, keys)
+
     def quit(self, keys: bytes = b"\x11") -> None:
         """Presses ctrl+q and waits for the end."""
-        os.write(self._side, keys)
+        self.press(keys)
         try:
             self.process.wait(20)
         except subprocess.TimeoutExpired:

@@ -19,10 +19,11 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from engine.matching.synthetic import Synthetic
+from engine.run.checksums import sealed_safetensors, warning_of_damage
 from engine.run.errors import RunFailed, listed
 from engine.run.event_log import told_since_start
 from engine.run.events import Emit, Evaluated, Warned
-from engine.run.folder import RunFolder, read_typed, write_atomically, write_json
+from engine.run.folder import RunFolder, read_typed, read_verified, write_atomically, write_json
 from engine.run.metrics import SECONDS_OF_EACH, Percent
 
 
@@ -32,7 +33,8 @@ class DistillState:
 
     `average`: the set's average over the iterations, where the settings ask for one. `extra`: what else a method
     carries from one iteration to the next, such as an optimizer's second moments. `stepped_down`: the iterations at
-    which matching went back to its best set and lowered its rates; their number says how often.
+    which matching went back to its best set and lowered its rates; their number says how often. `recovered`: the same
+    of those at which it diverged, and went back to an earlier state with all rates halved.
     """
 
     iteration: int
@@ -41,6 +43,7 @@ class DistillState:
     average: Synthetic | None = None
     extra: dict[str, Tensor] = field(default_factory=dict)
     stepped_down: tuple[int, ...] = ()
+    recovered: tuple[int, ...] = ()
 
     @property
     def result(self) -> Synthetic:
@@ -59,46 +62,62 @@ class DistillState:
         return replace(self, synthetic=best, velocity=at_rest, average=average, stepped_down=stepped_down)
 
 
-def save_state(folder: RunFolder, state: DistillState) -> None:
-    """Writes the state atomically and deletes all but the last two."""
+def save_state(folder: RunFolder, state: DistillState, keep: int | None = None) -> None:
+    """Writes the state atomically: a run goes on from here. Deletes all but this, the one before, and that of `keep`.
+
+    Later ones are damaged, or the run went back from them.
+    """
     tensors = _tensors("synthetic", state.synthetic) | _tensors("velocity", state.velocity)
     if state.average:
         tensors |= _tensors("average", state.average)
     tensors |= {f"extra.{name}": tensor.cpu().contiguous() for name, tensor in state.extra.items()}
-    if state.stepped_down:
-        tensors["stepped_down"] = torch.tensor(state.stepped_down)
-    write_atomically(folder.checkpoint / f"distill-{state.iteration:06d}.safetensors", save(tensors))
+    for name in ("stepped_down", "recovered"):
+        if at := getattr(state, name):
+            tensors[name] = torch.tensor(at)
+    path = folder.checkpoint / f"distill-{state.iteration:06d}.safetensors"
+    write_atomically(path, sealed_safetensors(save(tensors)))
     # Two, not one: should the disk damage the newest, the one before it costs a few iterations instead of all.
-    for old in _state_files(folder)[:-2]:
-        old.unlink()
+    files = _state_files(folder)
+    kept = [file for file in files if file <= path][-2:]
+    for file in files:
+        if file not in kept and _iteration_of(file) != keep:
+            file.unlink()
 
 
-def load_state(folder: RunFolder, device: torch.device) -> DistillState | None:
-    """The newest state that can be read, on the device, or None."""
+def load_state(
+    folder: RunFolder, device: torch.device, emit: Emit = lambda event: None, until: int | None = None
+) -> DistillState | None:
+    """The newest state that can be read, of those up to iteration `until`; on the device, or None.
+
+    Emits Warned for a damaged one.
+    """
     for path in reversed(_state_files(folder)):
+        if until is not None and _iteration_of(path) > until:
+            continue
         try:
-            tensors = load(path.read_bytes())
+            tensors = load(read_verified(path))
             parts = [_part(tensors, role, device) for role in ("synthetic", "velocity")]
-        except (OSError, KeyError, SafetensorError):
+        except (OSError, KeyError, ValueError, SafetensorError) as error:
+            emit(warning_of_damage(path, error, "the run goes on from the checkpoint before it, or from its start"))
             continue
         average = _part(tensors, "average", device) if "average.images" in tensors else None
         extra = {name[6:]: tensor.to(device) for name, tensor in tensors.items() if name.startswith("extra.")}
-        stepped_down = tuple(tensors["stepped_down"].tolist()) if "stepped_down" in tensors else ()
-        return DistillState(int(path.stem.split("-")[1]), parts[0], parts[1], average, extra, stepped_down)
+        went_back = (tuple(tensors[name].tolist()) if name in tensors else () for name in ("stepped_down", "recovered"))
+        return DistillState(_iteration_of(path), parts[0], parts[1], average, extra, *went_back)
     return None
 
 
 def save_set(folder: RunFolder, iteration: int, synthetic: Synthetic) -> None:
     """Keeps the set of a checked iteration, so that the best one can be evaluated at the end."""
-    write_atomically(_set_path(folder, iteration), save(_tensors("synthetic", synthetic)))
+    write_atomically(_set_path(folder, iteration), sealed_safetensors(save(_tensors("synthetic", synthetic))))
 
 
 def load_set(folder: RunFolder, iteration: int, device: torch.device) -> Synthetic:
     """The set that was kept at an iteration; raises RunFailed where it is missing or damaged."""
     path = _set_path(folder, iteration)
     try:
-        return _part(load(path.read_bytes()), "synthetic", device)
-    except (OSError, KeyError, SafetensorError) as error:
+        return _part(load(read_verified(path)), "synthetic", device)
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise _damaged(path, error) from None
 
 
@@ -108,6 +127,10 @@ def _set_path(folder: RunFolder, iteration: int) -> Path:
 
 def _state_files(folder: RunFolder) -> list[Path]:
     return sorted(folder.checkpoint.glob("distill-*.safetensors"))
+
+
+def _iteration_of(state_file: Path) -> int:
+    return int(state_file.stem.split("-")[1])
 
 
 def _tensors(role: str, part: Synthetic) -> dict[str, Tensor]:
@@ -121,7 +144,7 @@ def _part(tensors: dict[str, Tensor], role: str, device: torch.device) -> Synthe
 def record_check(folder: RunFolder, iteration: int, accuracy: float) -> None:
     """Adds the check of an iteration, its accuracy in percent, to checks.json."""
     known = checks(folder) | {iteration: accuracy}
-    write_json(folder.checkpoint / "checks.json", {str(at): own for at, own in known.items()})
+    write_json(folder.checkpoint / "checks.json", {str(at): own for at, own in known.items()}, sealed=True)
 
 
 def best_check(folder: RunFolder, until: int | None = None) -> int | None:
@@ -151,7 +174,7 @@ def restore_checks(folder: RunFolder, emit: Emit) -> None:
     path, told = folder.checkpoint / "checks.json", _told_checks(folder)
     noted = {int(at): accuracy for at, accuracy in (read_typed(path, _CHECKS) or {}).items()}
     if lost := sorted(told.keys() - noted.keys()):
-        write_json(path, {str(at): accuracy for at, accuracy in sorted((told | noted).items())})
+        write_json(path, {str(at): accuracy for at, accuracy in sorted((told | noted).items())}, sealed=True)
         emit(Warned(f"checks.json lacked the checks of iterations {listed([*map(str, lost)])}; the events told them"))
     # A set is kept before it is checked: of the latest, a worker that was killed may not have known the accuracy.
     kept = sorted(int(path.stem) for path in (folder.checkpoint / "sets").glob("*.safetensors"))
@@ -171,7 +194,7 @@ def record_seconds(folder: RunFolder, evaluated: str, seconds: float) -> None:
     """Notes in training_seconds.json how long a network of this evaluation trained; apart, as results are alike."""
     # Not synced: what a power failure damages is only not told.
     known = training_seconds(folder) | {evaluated: seconds}
-    write_json(folder.checkpoint / "training_seconds.json", known, sync=False)
+    write_json(folder.checkpoint / "training_seconds.json", known, sync=False, sealed=True)
 
 
 def training_seconds(folder: RunFolder) -> dict[str, float]:

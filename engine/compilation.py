@@ -5,27 +5,52 @@ Whether the machine can compile is tried once a run. Where it cannot, the run go
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import functools
+import os
+import shutil
+import tempfile
+from pathlib import Path
 
 import torch
 
 from engine.context import Context
 from engine.manifest import note
-from engine.nets.norm_pool_cpp import missing_flags, why_not_build
+from engine.nets.norm_pool_cpp import built_once, why_not_build
 from engine.run import compile_policy
 from engine.run.events import Warned
 from engine.run.fields import LabelRegime, NetworkName
+from engine.run.folder import cache_root, is_private
 from engine.run.manifest import read_manifest
 from engine.run.network_cost import NetworkCost
 
 
 def why_not_compile(device: torch.device) -> str | None:
     """Why torch.compile does not work on this machine, by compiling one line; None where it works."""
+    _keep_kernels_private()
     try:
         torch.compile(lambda x: x.sin() + 1)(torch.ones(2, device=device))
     except Exception as error:  # compilers fail in many ways, and each means the same here
         return str(error).strip().splitlines()[0][:200]
     return None
+
+
+def _keep_kernels_private() -> None:
+    """Has torch keep what it compiles in our cache, in a folder that this user alone can write.
+
+    By default that is below /tmp, under a name that any user can take first, and torch loads code from there unchecked.
+    Where TORCHINDUCTOR_CACHE_DIR names a folder, it is left so.
+    """
+    if os.environ.get("TORCHINDUCTOR_CACHE_DIR"):
+        return
+    kernels = cache_root() / "torch"
+    with contextlib.suppress(OSError):
+        kernels.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not (kernels.is_dir() and is_private(kernels)):
+        kernels = Path(tempfile.mkdtemp(prefix="ltdd-torch-"))
+        atexit.register(shutil.rmtree, kernels, ignore_errors=True)
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(kernels)
 
 
 @functools.cache
@@ -40,7 +65,11 @@ def builds(context: Context) -> bool:
     """Whether the C++ library can be built; warns, once a run, where it cannot, or was built without fast flags."""
     if reason := why_not_build():
         return _warn_unless_none(context, str(reason), reason.hint)
-    if without := " ".join(missing_flags()):
+    built = built_once()
+    if built.replaced:
+        what = f"{built.replaced} was damaged, or others could write it: it is built again, and was not loaded"
+        context.emit(Warned(what, "where it comes again, check the disk, and who can write that folder"))
+    if without := " ".join(built.missing_flags):
         message = f"the steps in C++ are built without {without}, which this compiler does not take: they are slower"
         context.emit(Warned(message, "install g++ with OpenMP, or set CXX to a compiler that takes it"))
     return True

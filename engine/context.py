@@ -69,7 +69,7 @@ class Clock:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._since
             if self._folder and self._folder.root.is_dir():  # a run that was deleted meanwhile is not created again
                 # Not synced: it is written many times, and if a failure of the power damages it, times are lost.
-                write_json(self._folder.checkpoint / SECONDS, self.seconds, sync=False)
+                write_json(self._folder.checkpoint / SECONDS, self.seconds, sync=False, sealed=True)
         self._since = now
 
 

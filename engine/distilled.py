@@ -31,7 +31,9 @@ from engine.losses import CrossEntropy, TeacherLoss, TrainingLoss, one_hot, targ
 from engine.matching.synthetic import Synthetic, from_levels, rounded
 from engine.nets import build_network
 from engine.nets.functional import FlatNetwork
+from engine.run.checksums import sealed_safetensors
 from engine.run.errors import InputError
+from engine.run.folder import verify_file
 from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, Recipe, known_network, known_regime
 from engine.run.settings import RunSettings
 from engine.teachers import Teacher
@@ -264,10 +266,11 @@ def _read(path: Path, device: torch.device, key: str) -> tuple[dict[str, Tensor]
         where = "`ltdd-tui export RUN --teacher` writes" if key == TEACHER_KEY else "a finished run has"
         raise InputError("there is no such file", str(path), f"{where} result/{name}.safetensors")
     try:
+        verify_file(path)
         with safe_open(path, framework="pt", device=str(device)) as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"the file is damaged: {error}", str(path), "export it, or download it, anew") from None
     try:
         about = json.loads(metadata[key])
@@ -371,4 +374,4 @@ def _bytes(tensors: dict[str, Tensor], key: str, about: dict[str, Any]) -> bytes
     # Cloned: the parameters of a network are views of one vector.
     plain = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
     # All metadata under one key: safetensors writes several keys in an order that changes from process to process.
-    return save(plain, {key: json.dumps(about, sort_keys=True)})
+    return sealed_safetensors(save(plain, {key: json.dumps(about, sort_keys=True)}))

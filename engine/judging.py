@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -33,9 +33,9 @@ from engine.results.files import save_preview
 from engine.run.data_settings import StartRule
 from engine.run.errors import Diverged
 from engine.run.events import SELECTION, Chosen, Evaluated
-from engine.run.metrics import Accuracy, ValidationFigures
+from engine.run.metrics import Accuracy, ValidationFigures, sampling_error
 from engine.run.settings import RunSettings
-from engine.stages.distill import AnyMatcher, distill
+from engine.stages.distill import AnyMatcher, distill, recover
 from engine.stages.evaluate import EvaluationTarget, evaluate, synthetic_target
 from engine.teachers import Teacher
 
@@ -91,10 +91,12 @@ def choose_start(
     """The best of the start that the settings ask for and of their candidates; of those within noise, the first.
 
     The settings' own comes first: another one has to be better. Then they come in the order of `validation.candidates`.
+    Where a class could spare no images, only the settings' own is judged: all starts know its stand-ins by heart, so
+    what is gained in the head would decide, and what is lost in the tail would not be seen (docs/log.md).
     """
     settings, validation = context.settings, context.settings.validation
     sets: dict[str, Synthetic] = {settings.starting_images: start}
-    for rule in validation.candidates if settings.tries_starts else ():
+    for rule in validation.candidates if settings.tries_starts and not data.stand_ins else ():
         own = _starting_by(settings, rule)
         if own.initialize != settings.initialize:
             sets[f"{rule}, other labels" if rule in sets else rule] = start_of(own, data)
@@ -103,7 +105,7 @@ def choose_start(
         for name, synthetic in sets.items():
             tried[name] = _judge(context, data, f"start {name}", 0, synthetic, teacher, progress)
     best = max(tried.values(), key=lambda judged: judged.accuracy_mean)
-    chosen = next(name for name, judged in tried.items() if _as_good(judged, best))
+    chosen = next(name for name, judged in tried.items() if _as_good(judged, best, data.validation_counts))
     if len(tried) > 1:
         told = ", ".join(f"{name} {_told(judged)}" for name, judged in tried.items())
         why = f"validation accuracy: {told}; the first one within noise of the best is taken"
@@ -111,8 +113,10 @@ def choose_start(
     return JudgedStart(chosen, sets[chosen], tried)
 
 
-def _as_good(one: Evaluated, best: Evaluated) -> bool:
-    return one is best or one.accuracy_mean + standard_error(one, best) >= best.accuracy_mean
+def _as_good(one: Evaluated, best: Evaluated, counts: Sequence[int]) -> bool:
+    # Another start has to be better on images of the kind, not on these few alone.
+    few = (sampling_error(judged.per_class, counts) for judged in (one, best))
+    return one is best or one.accuracy_mean + math.hypot(standard_error(one, best), *few) >= best.accuracy_mean
 
 
 def _starting_by(settings: RunSettings, rule: StartRule) -> RunSettings:
@@ -147,7 +151,7 @@ def plain_selections(
 
 # ---- Matching on the way ----
 
-Step = Literal["go on", "step down", "stop"]
+Step = Literal["go on", "step down", "recover", "stop"]
 
 
 def distill_and_check(
@@ -166,8 +170,8 @@ def distill_and_check(
     watched, state = replace(context, emit=signs.emit), DistillState.at_start(start)
     with context.stage("distill", context.settings.matching.iterations, "iterations"):
         step: Step = "step down"
-        # Stepping down is written into the checkpoint, and distillation goes on from there as after a kill.
-        while step == "step down":
+        # Stepping down and recovering are written into the checkpoint; distillation goes on from it as after a kill.
+        while step in ("step down", "recover"):
             step = "go on"
             try:
                 for state in distill(watched, start, matcher, data.partition):
@@ -175,9 +179,7 @@ def distill_and_check(
                     if step != "go on":
                         break
             except Diverged as error:
-                if not data.chooses:
-                    raise
-                step = _without_gain(context, state, error.faults[0].what)
+                step = _after_divergence(context, data, start, state, error)
             if step == "step down":
                 best = best_check(context.folder, state.iteration)
                 back_to = start if best is None else load_set(context.folder, best, context.device)
@@ -232,6 +234,21 @@ def _without_gain(context: Context, state: DistillState, why: str) -> Step:
         return "step down"
     context.emit(Chosen("stop", f"iteration {state.iteration}", why, state.iteration))
     return "stop"
+
+
+def _after_divergence(
+    context: Context, data: LongTailedData, start: Synthetic, state: DistillState, error: Diverged
+) -> Step:
+    """Recovers as often as the settings let it; then steps down or stops, or raises where nothing is chosen."""
+    what, where, hint = error.faults[0].what, error.faults[0].where, error.faults[0].hint
+    if len(state.recovered) < context.settings.matching.max_recoveries:
+        recover(context, start, state, f"{where}: {what}")
+        return "recover"
+    if state.recovered:
+        what += f", also with all rates divided by {2 ** len(state.recovered)}"
+    if not data.chooses:
+        raise Diverged(what, where, hint)
+    return _without_gain(context, state, what)
 
 
 def _has_rates(settings: RunSettings) -> bool:

@@ -30,6 +30,7 @@ from engine.nets.functional import FlatNetwork
 from engine.results.files import read_result, save_preview, write_confusion, write_metrics_and_card
 from engine.results.metrics import stored_bytes, teacher_figures, with_evaluation, with_verdict
 from engine.results.model import write_model
+from engine.results.verdict import comparison_rows
 from engine.resume import load_run_data
 from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, RunFinished, Verdict, finite
@@ -100,14 +101,17 @@ class Start(NamedTuple):
 
 def _starting_set(context: Context, prepared: Prepared, kept: Synthetic | None = None) -> Start:
     """What a run starts from; `kept` is that set, where it is known."""
-    data, network, teacher = prepared.data, prepared.network, prepared.teacher
+    data, teacher, settings = prepared.data, prepared.teacher, context.settings
+    # The labels are adjusted by the start that the settings ask for, in whose place another one may have been chosen.
+    reuse = not (settings.tries_starts and settings.teacher.label_adjustment != "none")
     # Matching starts from real images, labelled by the mean logits of experts or of a teacher (stages/initialize.py).
-    start = kept or initialize(context, data, network, prepared.experts, teacher, prepared.imported)
+    given = prepared.network, prepared.experts, teacher, prepared.imported
+    start = kept if kept and reuse else initialize(context, data, *given)
     if teacher is not None:
         # Labels of a teacher that leans to some classes by their images would teach that too. Kept ones are adjusted.
         adjusted, teacher = adjust_labels(context, data, teacher, start)  # stages/teacher.py
         start = kept or adjusted
-    if kept or not (data.chooses and context.settings.traits.distills):
+    if kept or not (data.chooses and settings.traits.distills):
         return Start(start, teacher)
     # By validation images, another start may be better (judging.py).
     judged = choose_start(context, data, start, teacher, _start_of(context, prepared, teacher))
@@ -169,8 +173,8 @@ def run(context: Context) -> None:
             _write_model(context, data, end.iteration, end.result, teacher, describe(settings, data))
 
     # The result folder: the set, its figures, a picture and a card (stages/export.py).
-    experts = prepared.representation, prepared.classifiers
-    export(context, data, end.result, baselines + results + bounds, *experts, confusion, teacher, validation)
+    beside = prepared.representation, prepared.classifiers, confusion, teacher, validation, end.recovered
+    export(context, data, end.result, baselines + results + bounds, *beside)
     final, *_ = results
     context.emit(RunFinished(final.accuracy_mean, final.accuracy_std))
 
@@ -290,7 +294,7 @@ def evaluate_again(
                 confusion = summed_confusion(context, data, target, arch, result.repeats)
                 write_confusion(context.folder, data.class_names, confusion)
     if metrics.get("verdict"):
-        context.emit(Verdict(**metrics["verdict"]))
+        context.emit(Verdict(**metrics["verdict"], rows=comparison_rows(metrics)))
     context.emit(RunFinished(metrics["final"]["accuracy_mean"], metrics["final"]["accuracy_std"]))
 
 

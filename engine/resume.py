@@ -91,7 +91,7 @@ def load_run_data(context: Context) -> LongTailedData:
             home = expanded(settings.dataset.path or "").absolute()
             names = (escaped(os.path.relpath(file, home)) for file in data.held_out_files)
             write_atomically(folder.held_out, "".join(f"{name}\n" for name in names))
-        write_json(folder.data, now.model_dump())
+        write_json(folder.data, now.model_dump(), sealed=True)
     return data
 
 

@@ -59,7 +59,7 @@ def score_set(
     with context.stage("scores", total, "networks") as progress:
         parts |= {name: _part(trial, data, ~held_out, arch, repeats, progress) for name, trial in trials.items()}
         scores = scores_of(parts, context.settings.evaluate.labels[0], arch, repeats, int(held_out.sum()))
-        write_json(context.folder.scores, scores.model_dump(by_alias=True))
+        write_json(context.folder.scores, scores.model_dump(by_alias=True), sealed=True)
 
 
 @dataclass(frozen=True)

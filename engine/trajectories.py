@@ -16,9 +16,11 @@ from torch import Tensor
 
 from engine.context import Context
 from engine.cores import give_cores_back
-from engine.run.events import Warned
+from engine.run.checksums import sealed_safetensors, warning_of_damage
+from engine.run.errors import RunFailed
+from engine.run.events import Emit, Warned
 from engine.run.expert_cache import ABOUT, ORIGIN, expert_file, experts_root
-from engine.run.folder import LockHeld, exclusive, write_atomically, write_json
+from engine.run.folder import LockHeld, exclusive, verify_file, write_atomically, write_json
 from engine.run.manifest import Origin
 from engine.run.settings import Storage
 from engine.training.accuracy import ClassFigures
@@ -99,8 +101,8 @@ class ExpertStore:
     the same ones.
     """
 
-    def __init__(self, key: str, storage: Storage) -> None:
-        self.key = key
+    def __init__(self, key: str, storage: Storage, emit: Emit = lambda event: None) -> None:
+        self.key, self._emit = key, emit
         self.folder = experts_root() / key
         self.lock = self.folder / "lock"
         self._dtype = {"float32": torch.float32, "float16": torch.float16}[storage]
@@ -115,27 +117,44 @@ class ExpertStore:
 
     def describe(self, about: dict[str, Any]) -> None:
         """Writes what these experts are made from, for readers without the images (engine/run/expert_cache.py)."""
-        write_json(self.folder / ABOUT, about)
+        write_json(self.folder / ABOUT, about, sealed=True)
 
     def load(self, expert: int, last_epoch: int) -> Trajectory | None:
-        """The expert, or None where its file is missing, damaged, or holds fewer epochs than `last_epoch`."""
+        """The expert, or None where its file is missing, damaged, not finite, or ends before `last_epoch`.
+
+        Emits Warned for one that is damaged or not finite.
+        """
+        path = self.path(expert)
         try:
+            verify_file(path)
             # load_file maps the file: the system pages in what is used, and drops it again when memory is short.
-            tensors = load_file(self.path(expert))
+            tensors = load_file(path)
             measured = tensors["per_class"], tensors["norms"], tensors.get("confidence")
             trajectory = Trajectory(tensors["weights"], *measured)
-        except (OSError, KeyError, ValueError, RuntimeError, SafetensorError):
+            # What has left the finite numbers never comes back to them, so the last weights tell of all before.
+            if not bool(trajectory.weights[-1].isfinite().all()):
+                raise ValueError("its weights are not finite")
+        except FileNotFoundError:
+            return None
+        except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
+            self._emit(warning_of_damage(path, error, "made again"))
             return None
         return trajectory if trajectory.last_epoch_kept >= last_epoch else None
 
     def save(self, expert: int, trajectory: Trajectory, origin: Origin | None = None) -> None:
-        """Writes one expert, atomically, with the origin that made it where that is known."""
+        """Writes one expert, atomically, with the origin that made it where that is known.
+
+        Raises RunFailed where its weights are not finite as they are kept.
+        """
         weights = trajectory.weights.to(self._dtype).contiguous()
+        if not bool(weights.isfinite().all()):
+            hint = "lower the learning rate of the experts, or set experts.storage float32"
+            raise RunFailed(f"weights of expert {expert} are not finite as {self._dtype}", str(self.path(expert)), hint)
         tensors = {"weights": weights, "per_class": trajectory.per_class, "norms": trajectory.norms}
         if trajectory.confidence is not None:
             tensors["confidence"] = trajectory.confidence
         metadata = {ORIGIN: origin.model_dump_json()} if origin else None
-        write_atomically(self.path(expert), save(tensors, metadata))
+        write_atomically(self.path(expert), sealed_safetensors(save(tensors, metadata)))
 
     @contextlib.contextmanager
     def locked(self, context: Context) -> Iterator[None]:

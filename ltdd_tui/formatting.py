@@ -88,6 +88,21 @@ def stage_name(name: str) -> str:
     return name.replace("_", " ")
 
 
+SHORT_VERDICTS = {
+    "distilled": "use the set",
+    "start": "start as good",
+    "selection": "selection as good",
+    "random": "random as good",
+    "everything": "train on all",
+    "undecided": "too few tests",
+}
+
+
+def short_verdict(use: str | None) -> str:
+    """`use the set`, `train on all`: for a list; empty where a run has no verdict, or one of another program."""
+    return SHORT_VERDICTS.get(use or "", "")
+
+
 def size(count: int) -> str:
     """Bytes as `812 bytes`, `1.2 MB`, `3.4 GB`; powers of ten, as disks are sold and file managers count."""
     amount, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]

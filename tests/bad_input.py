@@ -534,6 +534,14 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             make=two_cats_and_dogs,
             given="images/ has a test/",
         ),
+        BadInput(
+            "ltdd-tui run mine.yaml --dry-run",
+            "error: dataset.test_groups: the pattern 'track(.)' matches no file\n"
+            "hint: it is searched for in paths such as cat/0.png",
+            files={"mine.yaml": "extends: quickstart\ndataset: {name: folder, path: images, test_groups: track(.)}\n"},
+            make=two_cats_and_dogs,
+            given="images/ has a test/",
+        ),
         images(
             "error: dataset.test_folds: test_folds 6 is more than the 5 images of class cat\n"
             "hint: at most 5, so that each fold tests every class",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import getpass
 import itertools
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +14,9 @@ import pytest
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 NUMBERS = itertools.count()
+
+# Where torch keeps what it compiles by itself. A run has it in its cache, which is a new one in each test.
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", f"{tempfile.gettempdir()}/torchinductor_{getpass.getuser()}")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -26,6 +26,7 @@ from engine.run.data_settings import DatasetSettings, ValidationSettings
 from engine.run.datasets import CHOOSES_NOTHING, wanted_counts
 from engine.run.errors import FILES_SHOWN, InputError, listed
 from engine.run.events import DataReady, Emit, Warned
+from engine.run.held_out import group_of, places_by_group
 from engine.run.metrics import FEW_TEST_IMAGES, GROUPS
 from engine.run.repeated_images import HINT_REPEATED
 
@@ -85,6 +86,18 @@ def set_apart(members: np.ndarray, count: int, subset_seed: int) -> tuple[np.nda
     return members[~apart], members[apart]
 
 
+def set_groups_apart(
+    by_class: Sequence[np.ndarray], counts: Sequence[int], subset_seed: int, pattern: str, files: Sequence[Path]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """As `set_apart` of each class, about as many; files of one group, by the pattern, stay on one side.
+
+    A class whose groups do not allow it has none set apart.
+    """
+    groups = [[group_of(pattern, f"{files[i].parent.name}/{files[i].name}") for i in own] for own in by_class]
+    places = places_by_group(groups, counts, subset_seed)
+    return [(np.delete(own, apart), own[apart]) for own, apart in zip(by_class, places, strict=True)]
+
+
 # --- The data of a run ------------------------------------------------------------------------------------------------
 
 
@@ -100,7 +113,7 @@ class LongTailedData:
     whitening, by which experts are cached. `test_set`: as of Source. `held_out_files`: test
     images that are files of train. `validation_images`, `validation_labels`: what the
     run chooses by, empty where it chooses nothing. `stand_ins`: classes that could spare none, whose own train images
-    stand in. `train_bytes`: of all train images as files, or as pixels of 8 bits where they are no files. `tested_on`:
+    stand in. `train_bytes`: of the train images as files, or as pixels of 8 bits where they are no files. `tested_on`:
     what the test images are.
     """
 
@@ -197,7 +210,7 @@ def load_long_tailed(
     whitening = Whitening.fit(train_images, settings.whitening, settings.whitening_epsilon, settings.whitening_rank)
     groups, grouping = class_groups(counts)
     whitened = whitening.train(train_images).to(device)
-    files = [source.train.files[i] for i in everything] if source.train.files else []
+    files = [source.train.files[i] for i in chosen] if source.train.files else []
     data = LongTailedData(
         train_images=whitened,
         train_labels=torch.from_numpy(labels).to(device),
@@ -218,7 +231,7 @@ def load_long_tailed(
         validation_images=whitening.test(judged_images).to(device),
         validation_labels=torch.from_numpy(source.train.labels[judges]).to(device),
         stand_ins=stand_ins,
-        train_bytes=sum(file.stat().st_size for file in files) or train[0].numel() * len(everything),
+        train_bytes=sum(file.stat().st_size for file in files) or train.numel(),
     )
     few = [f"{name} ({n})" for name, n in zip(data.class_names, data.test_counts, strict=True) if n < FEW_TEST_IMAGES]
     if few:
@@ -240,16 +253,24 @@ def _spare(
     """
     by_class = [selected[source.train.labels[selected] == c] for c in range(len(source.class_names))]
     spared = validation.spared(list(map(len, by_class)))
-    if not any(spared):
+    if settings.test_groups is None:
+        parts = [set_apart(own, count, settings.subset_seed) for own, count in zip(by_class, spared, strict=True)]
+    else:
+        parts = set_groups_apart(by_class, spared, settings.subset_seed, settings.test_groups, source.train.files)
+    if not any(len(apart) for _, apart in parts):
         if validation.share:
-            what = f"no class has {validation.smallest} train images: none are set apart, and nothing is chosen by them"
-            emit(Warned(what, "the run starts and ends as if validation.share were 0; lower validation.smallest"))
+            why = f"no class has {validation.smallest} train images"
+            hint = "lower validation.smallest"
+            if any(spared):
+                why, hint = "each class has one group of files left to train on", "change dataset.test_groups"
+            what = f"{why}: none are set apart, and nothing is chosen by them"
+            emit(Warned(what, f"the run starts and ends as if validation.share were 0; {hint}"))
         return selected, selected[:0], ()
-    parts = [set_apart(own, count, settings.subset_seed) for own, count in zip(by_class, spared, strict=True)]
-    stand_ins = tuple(c for c, count in enumerate(spared) if not count)
+    stand_ins = tuple(c for c, (_, apart) in enumerate(parts) if not len(apart))
     if stand_ins:
         what = f"no images of {listed([source.class_names[c] for c in stand_ins])} could be spared for validation"
         hint = f"validation.smallest {validation.smallest} is the fewest that a class has to have"
+        hint += ", in two groups of files at least" if settings.test_groups else ""
         emit(Warned(f"{what}: their own train images stand in when a set is judged", hint))
     judges = [apart if len(apart) else kept for kept, apart in parts]
     return np.concatenate([kept for kept, _ in parts]), np.concatenate(judges), stand_ins

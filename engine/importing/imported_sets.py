@@ -17,10 +17,11 @@ from engine.data.whitening import Whitening
 from engine.distilled import METADATA_KEY, WHITENING_PREFIX
 from engine.importing.set_files import ImportedSet, read_imported_set, unequal_counts
 from engine.matching.synthetic import StartingSet
+from engine.run.checksums import sealed_safetensors
 from engine.run.errors import InputError, listed, short_number
 from engine.run.events import Emit, Warned
 from engine.run.expert_cache import ABOUT, ImportedExperts, experts_root
-from engine.run.folder import RunFolder, expanded, folder_names, read_typed, write_atomically
+from engine.run.folder import RunFolder, expanded, folder_names, read_typed, verify_file, write_atomically
 from engine.run.settings import RunSettings, StartSpace
 
 LIKE_REAL_SPREAD, LIKE_REAL_MEAN = (1 / 1.5, 2.0), 1.0
@@ -46,12 +47,14 @@ def copy_imported_set(folder: RunFolder, settings: RunSettings) -> None:
     if imported.whitening is not None:
         tensors |= {WHITENING_PREFIX + name: value for name, value in imported.whitening.state().items()}
     about = {"learning_rate": imported.learning_rate, "space": imported.space, "about": imported.about}
-    write_atomically(folder.start_set, save(tensors, {METADATA_KEY: json.dumps(about, sort_keys=True)}))
+    content = save(tensors, {METADATA_KEY: json.dumps(about, sort_keys=True)})
+    write_atomically(folder.start_set, sealed_safetensors(content))
 
 
 def load_imported_copy(folder: RunFolder) -> ImportedSet:
     """What `copy_imported_set` has copied."""
     try:
+        verify_file(folder.start_set)
         with safe_open(folder.start_set, framework="pt") as file:
             about = json.loads(file.metadata()[METADATA_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

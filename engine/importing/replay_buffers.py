@@ -45,7 +45,7 @@ def import_experts(path: Path, settings: RunSettings, device: torch.device, emit
     data = load_long_tailed(settings.dataset, settings.ipc, device, emit)
     network, _ = fresh_network(settings, data, "convnet")
     digests = {file.name: _sha256(file) for file in files}
-    store = ExpertStore(settings_hash(IMPORTED, list(digests.values()), data.fingerprint), "float32")
+    store = ExpertStore(settings_hash(IMPORTED, list(digests.values()), data.fingerprint), "float32", emit)
     with exclusive(store.lock, "these experts are being imported"):
         count, epochs = 0, []
         for file in files:

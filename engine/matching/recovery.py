@@ -112,9 +112,14 @@ class Recovery:
     mirrors: bool = True
 
     def step(
-        self, synthetic: Synthetic, extra: dict[str, Tensor], iteration: int, generator: torch.Generator
+        self,
+        synthetic: Synthetic,
+        extra: dict[str, Tensor],
+        iteration: int,
+        generator: torch.Generator,
+        lowered: float = 1.0,
     ) -> RecoveryStep:
-        """Iteration number `iteration`; `extra` is that of the step before, or empty.
+        """Iteration number `iteration`; `extra` is that of the step before, or empty; lowered: factor of the step size.
 
         The label logits of the set are the teacher's, of the new images.
         """
@@ -137,7 +142,7 @@ class Recovery:
             losses.append(loss.detach())
             after.append(average)
         images.grad = torch.cat(grads)
-        moments = self._adam(images, extra, iteration)
+        moments = self._adam(images, extra, iteration, lowered)
         normalized = self._valid(images)
         whitened = self._whitened(normalized)
         statistics = {key: value for key, value in extra.items() if key.startswith("statistics.")}
@@ -174,9 +179,9 @@ class Recovery:
         """For each of the teacher's networks; a pass over all real images, so not before the first iteration."""
         return [class_statistics(self.teacher.network, theta, self.data) for theta in self.teacher.weights]
 
-    def _adam(self, images: Tensor, extra: dict[str, Tensor], iteration: int) -> dict[str, Tensor]:
+    def _adam(self, images: Tensor, extra: dict[str, Tensor], iteration: int, lowered: float) -> dict[str, Tensor]:
         """Moves the images (S, channels, H, W) along their `grad`; returns Adam's two moments after it."""
-        rate = self.settings.learning_rate * half_cosine(iteration / self.iterations)
+        rate = lowered * self.settings.learning_rate * half_cosine(iteration / self.iterations)
         adam = torch.optim.Adam([images], rate, BETAS)
         if extra:
             # Clones, as Adam moves its moments in place.

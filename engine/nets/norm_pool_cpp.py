@@ -1,14 +1,16 @@
 """The C++ implementation of the four functions of norm_pool.py, for the CPU: building norm_pool.cpp and calling it.
 
-The library is built with the machine's own C++ compiler, once for each processor, and kept in the cache. Every failure
-becomes a CannotBuild with a hint: without the library a run is right too, only slower.
+The library is built with the machine's own C++ compiler, once for each processor, and kept in the cache with its
+digest beside it. It is loaded only where its digest is right and nobody else can write it: a damaged one would end the
+worker with SIGBUS or give wrong numbers, and one of another user could do anything. Every failure becomes a CannotBuild
+with a hint: without the library a run is right too, only slower.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
+import hashlib
 import os
 import subprocess
 import tempfile
@@ -21,7 +23,7 @@ from torch import Tensor
 from engine.nets.architectures import EPSILON
 from engine.nets.norm_pool import NormPool, Saved, SavedTangent
 from engine.run.compile_policy import NATIVE_SOURCE, built_libraries, cpp_compiler, cpp_flags, library_path
-from engine.run.folder import write_atomically
+from engine.run.folder import is_private, write_atomically
 
 
 class CannotBuild(Exception):
@@ -34,10 +36,14 @@ class CannotBuild(Exception):
 
 @dataclass(frozen=True)
 class BuiltLibrary:
-    """The loaded library, and those of the fastest flags that the compiler did not take."""
+    """The loaded library, and those of the fastest flags that the compiler did not take.
+
+    replaced: the file in the cache that was not loaded, as it was damaged or others could write it.
+    """
 
     library: ctypes.CDLL
     missing_flags: tuple[str, ...] = ()
+    replaced: Path | None = None
 
 
 def build() -> BuiltLibrary:
@@ -69,8 +75,8 @@ def _build_with(compiler: str) -> BuiltLibrary:
         if library := _load_if_good(path):
             return _describe(library, path)
         try:
-            _save(_compile(compiler, flags), path)
-            return _describe(_load(path), path)
+            replaced = path if _digest_path(path).exists() else None
+            return _describe(_save_and_load(_compile(compiler, flags), path), path, replaced)
         except _FlagsRefused as refused:
             reason = refused
     raise reason
@@ -101,25 +107,40 @@ def _run(command: list[str]) -> str:
     return done.stdout
 
 
-def _save(library: bytes, path: Path) -> None:
-    # Atomically: two workers may build at once, and each must see a whole file or none, also after a loss of power.
+def _save_and_load(library: bytes, path: Path) -> ctypes.CDLL:
+    """Keeps the library for later workers and loads it; for this one alone where the cache is another user's."""
     try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.parent.stat().st_uid != os.geteuid():
+            with tempfile.TemporaryDirectory(prefix="ltdd-build-") as own:
+                alone = Path(own) / path.name
+                alone.write_bytes(library)
+                return _load(alone)
+        path.parent.chmod(0o700)
+        # Atomically: two workers may build at once, and each must see a whole file or none, also after a loss of power.
         write_atomically(path, library)
+        path.chmod(0o700)
+        write_atomically(_digest_path(path), hashlib.sha256(library).hexdigest())
+        _digest_path(path).chmod(0o600)
     except OSError as error:
         hint = "make that folder writable, or set LTDD_CACHE to one that is"
         raise CannotBuild(f"{path.parent} cannot be written: {error.strerror}", hint) from None
+    return _load(path)
+
+
+def _digest_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
 
 
 def _load_if_good(path: Path) -> ctypes.CDLL | None:
-    """The library, or None where there is none; a damaged file is removed, so that it is built again."""
-    if not path.exists():
-        return None
+    """The library, or None where there is none, it is damaged, or others can write it: then it is built again."""
     try:
+        if not all(is_private(own) for own in (path.parent, path, _digest_path(path))):
+            return None
+        if hashlib.sha256(path.read_bytes()).hexdigest() != _digest_path(path).read_text():
+            return None
         return _open(path)
-    except OSError:
-        if not _is_noexec(path.parent):
-            with contextlib.suppress(OSError):
-                path.unlink()
+    except (OSError, ValueError):
         return None
 
 
@@ -146,11 +167,11 @@ def _is_noexec(folder: Path) -> bool:
     return noexec is not None and bool(os.statvfs(folder).f_flag & noexec)
 
 
-def _describe(library: ctypes.CDLL, path: Path) -> BuiltLibrary:
+def _describe(library: ctypes.CDLL, path: Path, replaced: Path | None = None) -> BuiltLibrary:
     # The file's name ends with the name of the flags that it was built with.
     fastest, *_ = flags = cpp_flags()
     used = flags[path.stem.rpartition("-")[2]]
-    return BuiltLibrary(library, tuple(flag for flag in flags[fastest] if flag not in used))
+    return BuiltLibrary(library, tuple(flag for flag in flags[fastest] if flag not in used), replaced)
 
 
 # ---- Calling the library ----
@@ -164,7 +185,7 @@ _FUNCTIONS = [f"{name}_{suffix}" for name in _NAMES for suffix in _SUFFIX.values
 
 def cpp_norm_pool() -> NormPool:
     """The four functions in C++, for contiguous tensors on the CPU; raises CannotBuild."""
-    library = _built_once().library
+    library = built_once().library
     return NormPool(
         functools.partial(_forward, library),
         functools.partial(_backward, library),
@@ -176,19 +197,15 @@ def cpp_norm_pool() -> NormPool:
 def why_not_build() -> CannotBuild | None:
     """Why the C++ library cannot be had here; None where it can."""
     try:
-        _built_once()
+        built_once()
     except CannotBuild as error:
         return error
     return None
 
 
-def missing_flags() -> tuple[str, ...]:
-    """The flags that would make the library faster but that the compiler did not take; raises CannotBuild."""
-    return _built_once().missing_flags
-
-
 @functools.cache
-def _built_once() -> BuiltLibrary:
+def built_once() -> BuiltLibrary:
+    """As `build`, once a process."""
     return build()
 
 

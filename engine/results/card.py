@@ -11,7 +11,7 @@ from engine.run.data_settings import WITHOUT_ZCA
 from engine.run.errors import listed
 from engine.run.events import BOUND
 from engine.run.methods import METHODS, MethodName
-from engine.run.metrics import FEW_TEST_IMAGES, GROUPS, MetricsJson, interval_text
+from engine.run.metrics import FEW_TEST_IMAGES, GROUPS, Figures, MetricsJson, diverged_text, interval_text
 from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, Recipe
 
 _TEXT = """\
@@ -302,6 +302,7 @@ def _accuracy_table(metrics: MetricsJson) -> str:
             accuracy = f"{_percent(figures['accuracy_mean'])} ± {_percent(figures['accuracy_std'])}"
             groups = (_percent(figures["groups"][group]) for group in GROUPS)
             name += " (teacher's labels)" if figures.get("teacher_labels") else ""
+            name += diverged_text(Figures.model_construct(**figures))
             cells = [f"{name}{at}", *([labels] if named else []), arch, f"{accuracy} (n = {figures['repeats']})"]
             rows.append([*cells, *groups])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from engine.distilled import DistilledSet
 from engine.matching.synthetic import Synthetic
 from engine.results.card import dataset_card
 from engine.results.trio_readme import TrioFacts, trio_readme
+from engine.run.checksums import sealed_json
 from engine.run.data_settings import DatasetSettings
 from engine.run.errors import InputError, listed
 from engine.run.events import Preview
@@ -58,7 +58,7 @@ def read_result(folder: RunFolder, device: torch.device) -> tuple[DistilledSet, 
 def write_metrics_and_card(folder: RunFolder, metrics: MetricsJson, about: dict[str, Any]) -> None:
     """Writes classes.txt, metrics.json and the card with the same figures; `about` is the set's own metadata."""
     _write_class_names(folder.result, about["class_names"])
-    write_json(folder.metrics, metrics)
+    write_json(folder.metrics, metrics, sealed=True)
     card = dataset_card(metrics, about, folder.teacher.exists(), folder.model.exists())
     # Of one origin, the figures are those that the same settings give once more; else it has to be told.
     origins = "".join(f"- {told}\n" for told in read_manifest(folder).mixture())
@@ -73,7 +73,7 @@ def write_confusion(folder: RunFolder, class_names: list[str], final: list[list[
     if final is None:
         folder.confusion.unlink(missing_ok=True)
     else:
-        write_atomically(folder.confusion, json.dumps({"class_names": class_names, "final": final}) + "\n")
+        write_atomically(folder.confusion, sealed_json({"class_names": class_names, "final": final}, indent=None))
 
 
 def write_image_folder(folder: Path, distilled: DistilledSet, teacher: Path | None = None) -> None:

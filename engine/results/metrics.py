@@ -41,8 +41,9 @@ def collect_metrics(
     classifiers: Sequence[Trajectory],
     teacher: Teacher | None = None,
     validation: ValidationFigures | None = None,
+    recovered: Sequence[int] = (),
 ) -> MetricsJson:
-    """All of metrics.json; `validation`: what was chosen by validation images.
+    """All of metrics.json; `validation`: what was chosen by validation images; `recovered`: as of DistillState.
 
     `evaluations` are, in the run's first label regime, random, initialization, final, best, then final on further
     networks; and anywhere between them random, initialization and final in other regimes. Where nothing was distilled,
@@ -94,9 +95,12 @@ def collect_metrics(
             event.subject.removeprefix(SELECTION): evaluation_figures(event, data.test_counts) for event in selections
         },
         training_seconds={
-            event.subject: event.seconds for event in evaluations if event.arch == arch and event.seconds
+            event.subject: event.seconds
+            for event in evaluations
+            if event.arch == arch and event.labels in ("", labels[0]) and event.seconds
         },
         validation=validation,
+        recovered=list(recovered),
         expected=Published.model_construct(**settings.expected.model_dump()) if settings.expected else None,
         stage_seconds=dict(context.clock.seconds),
         estimated=estimate,

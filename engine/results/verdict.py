@@ -1,7 +1,8 @@
 """The verdict on a finished run: which set a person should use, or all images, as a function of metrics.json alone.
 
 Of what is as good within noise the simplest is recommended: random images, a plain selection, the start, the distilled
-set. Then that is compared with training on all images, in points, seconds and bytes.
+set. Then that is compared with training on all images, in points, seconds and bytes. Where test images are too few to
+tell what is as good, that is all that is said.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from engine.run.events import BOUND, SELECTION
 from engine.run.methods import METHODS
-from engine.run.metrics import FEW_TEST_IMAGES, MetricsJson, VerdictFigures
+from engine.run.metrics import FEW_TEST_IMAGES, MetricsJson, VerdictFigures, sampling_error
 
 STANDARD_ERRORS = 2.0
 """Two accuracies are as good as each other where they differ by less than this many standard errors (about 95 %)."""
@@ -21,6 +22,8 @@ UNKNOWN_STD = 1.0
 """Points, of a figure over one network, where no other figure has a larger standard deviation (ours)."""
 LONG_SECONDS, LONG_FACTOR = 600.0, 3.0
 """Training on everything is no advice where it takes longer than this, and as many times as long as on the set."""
+TOO_UNCERTAIN = 5.0
+"""Points: where few test images may put a mean off by more, they do not show that two sets are as good (ours)."""
 RULES = {"herding": "herded", "confident": "confident", "k-center": "k-center", "graph-cut": "graph-cut"}
 
 
@@ -56,11 +59,17 @@ def verdict(metrics: MetricsJson) -> VerdictFigures | None:
     advised = next(own for own in sets if _within_noise(own, best, images))
     everything = training_on_everything(metrics)
     gain = everything.mean - advised.mean if everything else 0.0
+    uncertain = _uncertainty(metrics, images)
+    as_good = [own for own in sets if own is not advised and _within_noise(own, best, images)]
     if everything and gain > _noise(everything, advised, images) and not _is_long(everything, advised):
         use, first = "everything", _advice_everything(everything, advised, gain, metrics)
+    elif as_good and STANDARD_ERRORS * images > TOO_UNCERTAIN:
+        use, advised = "undecided", final
+        told = ", ".join(f"{own.name} {own.accuracy} %" for own in [final, *(own for own in sets if own is not final)])
+        first, uncertain = f"nothing can be concluded, as {uncertain} ({told})", "more test images would tell"
     else:
         use, first = advised.use, _advice(advised, final, sets, images)
-    parts = [first, _against_everything(advised, everything, metrics), _uncertainty(metrics, images)]
+    parts = [first, _against_everything(advised, everything, metrics), uncertain]
     points = {own.name: own.mean for own in [*sets, *([everything] if everything else [])]}
     figures: dict[str, float | None] = {
         "noise": _noise(advised, final, images),
@@ -117,7 +126,7 @@ def training_on_everything(metrics: MetricsJson) -> Measured | None:
     """The best bound: networks that were trained on all images."""
     count = sum(metrics.get("class_counts") or [])
     bounds = (metrics.get("bounds") or {}).items()
-    name = f"all {count:,} images"
+    name = f"all {count:,} images" + " not kept for validation" * bool(metrics.get("validation"))
     own = _with_errors([("everything", name, figures, f"{BOUND}{loss}") for loss, figures in bounds], metrics)
     return max(own, key=lambda bound: bound.mean, default=None)
 
@@ -149,17 +158,13 @@ def _bytes(metrics: MetricsJson) -> tuple[int | None, int | None]:
 
 
 def _error_of_images(metrics: MetricsJson) -> float:
-    """The standard error, in points, that classes with few test images give to a mean over classes.
+    """As `sampling_error`, of the test images.
 
     Networks of all sets are tested on the same images, so it is taken where they are too few to say anything else.
     """
     counts, per_class = metrics.get("test_counts") or [], (metrics.get("final") or {}).get("per_class") or []
-    if len(counts) != len(per_class) or not per_class:
-        return 0.0
-    shares = [(0.0 if value is None else value / 100, n) for value, n in zip(per_class, counts, strict=True)]
-    # Laplace's rule of succession: of three hits in three a class is not known to be always right.
-    few = [((share * n + 1) / (n + 2), n) for share, n in shares if 0 < n < FEW_TEST_IMAGES]
-    return 100 * math.sqrt(sum(share * (1 - share) / n for share, n in few)) / len(per_class)
+    comparable = len(counts) == len(per_class) and per_class
+    return sampling_error(per_class, counts, FEW_TEST_IMAGES) if comparable else 0.0
 
 
 def _noise(one: Measured, other: Measured, images: float) -> float:

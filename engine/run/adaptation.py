@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from engine.run.auto_settings import Epochs, resolve_auto
+from engine.run.data_settings import DatasetSettings
 from engine.run.datasets import kept_counts
 from engine.run.device_profiles import Device, features
 from engine.run.errors import escaped
 from engine.run.estimate import Estimate, estimate
 from engine.run.fields import AUTO
+from engine.run.held_out import share_of
 from engine.run.image_inventory import Inventory
 from engine.run.presets import load_preset
 from engine.run.schema import flat, leaves
@@ -43,8 +45,9 @@ class Effort(NamedTuple):
 
 # ---- The table. ----
 
-IPC, MOST_STORED = 10, 0.1
-"""Images of a class, and the largest share of all train images that the set may have."""
+IPC, MOST_STORED = 10, 0.2
+"""Images of a class, and the largest share of all train images that the set may have: with 3 images of a class instead
+of 6, a set of 20 classes lost three points (docs/log.md)."""
 DEPTHS = {32: 3, 64: 4, 96: 4, 128: 5}
 """Blocks of the ConvNet by side in pixels: the last one sees 4 to 8 pixels a side."""
 SMALLEST_SIDE = 16
@@ -71,13 +74,13 @@ BUDGET_SHARE = 0.85
 BFLOAT16 = ("amx_bf16", "avx512_bf16")
 MANY_LONG = 0.25
 """From this share of long images on, they are padded: cropping would cut a third and more off each."""
-FEW_TESTS, FOLDS = 5, 5
-"""Where a class would have fewer test images than that, folds are held out in turn."""
 ALWAYS: tuple[tuple[str, Any, str], ...] = (
     ("method", "ltdd-plus", "matching from herded mini-images with a debiased teacher's labels"),
     ("teacher.kind", "balanced_softmax", "of extreme tails it labels better than the classifier experts (docs/log.md)"),
     ("dataset.whitening", "none", "mean and std alone: ZCA would be larger than the set"),
     ("validation.share", 0.1, "the start and the end are chosen on these train images, not on the test set"),
+    ("validation.smallest", 10, "a class that has as many spares one of them at least"),
+    ("evaluate.learning_rate", 0.1, "a start trains better at it than at that of matching, beta (docs/log.md)"),
     ("bounds.losses", ["balanced_softmax"], "what a network reaches that is trained on everything, to compare with"),
     ("export.images", "uint8", "a quarter of the bytes, and rounded before it is measured"),
     ("export.model", True, "result/model.pt2, for `ltdd-tui predict` and for PyTorch"),
@@ -114,6 +117,14 @@ def settings_of(choices: Sequence[Choice]) -> RunSettings:
 def estimate_of(inventory: Inventory, choices: Sequence[Choice], device: Device) -> Estimate:
     """What a run with these choices would cost."""
     return _cost(inventory, settings_of(choices), device)
+
+
+def too_few(minutes: float, estimate: Estimate) -> str:
+    """What to say where even the least work takes longer than the minutes that are given; empty where a run fits."""
+    if estimate.total_seconds <= 60 * BUDGET_SHARE * minutes:
+        return ""
+    least, enough = estimate.total_seconds / 60, math.ceil(estimate.total_seconds / (60 * BUDGET_SHARE))
+    return f"{minutes:g} minutes are too few: even the least work takes about {least:.1f}; {enough:,} would do"
 
 
 def preset_text(folder: Path, inventory: Inventory, choices: Sequence[Choice]) -> str:
@@ -159,13 +170,13 @@ def _of_files(inventory: Inventory) -> Iterator[Choice]:
 
 def _of_tests(inventory: Inventory) -> Iterator[Choice]:
     """What is held out where there is no test folder."""
-    smallest = min(inventory.test, default=0)
-    whole = min((train + test for train, test in zip(inventory.train, inventory.test, strict=True)), default=0)
-    if inventory.survey.test or smallest >= FEW_TESTS or whole < FOLDS:
+    if inventory.folds is None:
         return
-    tested = "1 image" if smallest == 1 else f"{smallest} images"
-    why = f"a share of the smallest class would test on {tested}; runs of all {FOLDS} folds test each image once"
-    yield Choice("dataset.test_folds", FOLDS, why)
+    smallest = min(train + test for train, test in zip(inventory.train, inventory.test, strict=True))
+    tested = share_of(smallest, DatasetSettings().test_share)
+    images = "1 image" if tested == 1 else f"{tested} images"
+    why = f"a share of the smallest class would test on {images}; runs of all {inventory.folds} folds test each once"
+    yield Choice("dataset.test_folds", inventory.folds, why)
 
 
 def sides_for(inventory: Inventory) -> list[tuple[int, str]]:

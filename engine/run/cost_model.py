@@ -21,7 +21,7 @@ from engine.run.network_cost import (
     Work,
     network_cost,
 )
-from engine.run.settings import LabelRegime, NetworkName, RunSettings
+from engine.run.settings import LabelRegime, NetworkName, RunSettings, StartingImages
 
 # Importing scikit-learn or torchvision, and reading their one file.
 LIBRARY_SECONDS = 0.8
@@ -138,21 +138,23 @@ class Workload:
         return epochs * epoch / self.device.faster(recipe.precision) + self._test(network, self.test_images)
 
     def initialize_seconds(self) -> float:
-        """One expert, or the teacher, sees all train images, and every expert the chosen ones."""
-        network, start, images = self.settings.experts.network, self.settings.initialize, self.settings.starting_images
-        teachers = self.settings.teacher_networks
-        # The teacher gives the features of one network, or the logits of all.
-        passes = {"real": 0, "noise": 0, "crops": 0, "confident": teachers, "graph-cut": 1 + teachers}.get(images, 1)
-        judging = passes * self._test(network, sum(self.counts))
+        """Choosing the first images, and every expert labels them where experts do."""
+        labels = self.settings.initialize.labels == "experts" and self.settings.traits.learns_labels
+        labelling = self.settings.experts.num_experts * self._test(self.settings.experts.network, self.decoded)
+        return self._start_seconds(self.settings.starting_images) + (labelling if labels else 0.0)
+
+    def _start_seconds(self, images: StartingImages) -> float:
+        """One expert, or the teacher, sees all train images, of which those to start from are chosen."""
+        settings, teachers = self.settings, self.settings.teacher_networks
+        network, start = settings.experts.network, settings.initialize
         if images == "crops":
-            of_class = max(start.crop_images, self.settings.ipc)
+            of_class = max(start.crop_images, settings.ipc)
             cropped = sum(min(count, of_class) for count in self.counts)
-            judging = self._whitening((1 + start.crops) * cropped) + teachers * self._test(
-                network, start.crops * cropped
-            )
-        labels = start.labels == "experts" and self.settings.traits.learns_labels
-        labelling = self.settings.experts.num_experts * self._test(network, self.decoded) if labels else 0.0
-        return judging + labelling
+            scoring = teachers * self._test(network, start.crops * cropped)
+            return self._whitening((1 + start.crops) * cropped) + scoring
+        # The teacher gives the features of one network, or the logits of all.
+        passes = {"real": 0, "noise": 0, "confident": teachers, "graph-cut": 1 + teachers}.get(images, 1)
+        return passes * self._test(network, sum(self.counts))
 
     def baselines_seconds(self) -> float:
         """Evaluating random images and the initialization, in each label regime."""
@@ -160,20 +162,37 @@ class Workload:
         return 2 * recipe.repeats * sum(self._network(recipe.arch[0], regime) for regime in recipe.labels)
 
     def validation_seconds(self) -> float:
-        """Judging the starts that are tried, by validation images; the set of the end is judged as often as one."""
+        """Making and judging the starts that are tried, by validation images."""
         settings = self.settings
-        if not (settings.validation.share and settings.traits.distills):
+        if not self._chooses:
             return 0.0
-        starts = 1 + (len(settings.validation.candidates) if settings.tries_starts else 0)
-        network = self._network(settings.evaluate.arch[0], settings.evaluate.labels[0])
-        return (starts + 1) * settings.validation.networks * network
+        own = (settings.starting_images, settings.initialize.labels)
+        labels = "teacher" if settings.traits.learns_labels else settings.initialize.labels
+        rules: list[StartingImages] = ["real" if rule == "random" else rule for rule in settings.validation.candidates]
+        # Where a class could spare no images, no other start is tried.
+        fewest_left = settings.validation.smallest - sum(settings.validation.spared([settings.validation.smallest]))
+        tries = settings.tries_starts and min(self.counts) >= fewest_left
+        tried = [rule for rule in rules if (rule, labels) != own] if tries else []
+        judging = (1 + len(tried)) * settings.validation.networks * self._first_network
+        return judging + sum(map(self._start_seconds, tried))
 
     def selections_seconds(self) -> float:
-        """Evaluating plain selections of whole images, beside the baselines, where the start is chosen."""
+        """Making and evaluating plain selections of whole images, beside the baselines, where the start is chosen."""
         settings = self.settings
         rules = [rule for rule in settings.validation.candidates if rule != "random"] if settings.tries_starts else []
-        network = self._network(settings.evaluate.arch[0], settings.evaluate.labels[0])
-        return len(rules) * settings.evaluate.repeats * network / settings.initialize.partition**2
+        network = self._first_network / settings.initialize.partition**2
+        return len(rules) * settings.evaluate.repeats * network + sum(map(self._start_seconds, rules))
+
+    @property
+    def _chooses(self) -> bool:
+        """Whether the start and the set of the end are chosen by validation images."""
+        return bool(self.settings.validation.share and self.settings.traits.distills)
+
+    @property
+    def _first_network(self) -> float:
+        """One network of an evaluation, as the run has most of them."""
+        recipe = self.settings.evaluate
+        return self._network(recipe.arch[0], recipe.labels[0])
 
     def matching_seconds(self) -> float:
         """All outer iterations with their previews."""
@@ -222,15 +241,17 @@ class Workload:
         first, others = self._network(arch, regime), sum(self._network(other, regime) for other in further_archs)
         if not self.settings.traits.distills:
             return recipe.repeats * others
+        others += sum(self._network(arch, other) for other in further_regimes)
+        if self._chooses:
+            # The best check is judged once more, and is the final set or none.
+            return self.check_seconds() + self.settings.validation.networks * first + recipe.repeats * (first + others)
         # The best check has networks of its own unless it is the first or the last one, which are evaluated anyway.
         apart = 1 - (2 if recipe.check_from == 0 else 1) / self.settings.checks
-        others += sum(self._network(arch, other) for other in further_regimes)
         return self.check_seconds() + recipe.repeats * ((1 + apart) * first + others)
 
     def check_seconds(self) -> float:
         """Checks of the set while it is distilled."""
-        recipe = self.settings.evaluate
-        return self.settings.checks * recipe.check_repeats * self._network(recipe.arch[0], recipe.labels[0])
+        return self.settings.checks * self.settings.evaluate.check_repeats * self._first_network
 
     @property
     def should_compile_student(self) -> bool:

@@ -64,7 +64,8 @@ class DatasetSettings(Strict):
     test_groups: str | None = ours(
         None,
         r"pattern (regular expression) with one group in parentheses, searched for in <class>/<file>, such as"
-        r" track(\d+)_: files of one track, patient or camera stay together when images are held out for testing",
+        r" track(\d+)_: files of one track, patient or camera stay together when images are held out for testing,"
+        " or set apart for validation",
     )
     fit: Fit = ours(
         "crop", "image files that are not square: cut off the ends of the long side, add black bars, or stretch"

@@ -302,4 +302,4 @@ def is_degenerate(device: str, step: StepKind, rate: Rate) -> bool:
 def write_calibration(calibration: Calibration, readings: Any) -> None:
     """Writes the calibration with the timed steps (`readings`) that its rates were fitted to."""
     path = calibration_file(calibration.device, calibration.threads)
-    write_json(path, {"schema": SCHEMA, **asdict(calibration), "readings": readings})
+    write_json(path, {"schema": SCHEMA, **asdict(calibration), "readings": readings}, sealed=True)

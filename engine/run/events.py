@@ -212,8 +212,7 @@ class Evaluated(Event):
     labels of the run's teacher, stored with each image, instead of their classes. `confidence`: the mean probability
     that test images of a class give that class, in percent; empty of bounds and of an older version. `tested_on`: test,
     or validation: train images set apart, on which `start`, `chosen` and `check` are then judged. `seconds`: to train a
-    network, their mean; null where it is not known.
-    """
+    network, their mean; null where it is not known. `diverged`: networks that ended with weights not finite."""
 
     subject: Text
     iteration: Integer | None
@@ -229,6 +228,7 @@ class Evaluated(Event):
     confidence: list[Number] = field(default_factory=list)
     tested_on: Text = "test"
     seconds: Number | None = field(default=None, compare=False)
+    diverged: Integer = 0
 
 
 @dataclass(frozen=True)
@@ -243,15 +243,27 @@ class Chosen(Event):
 
 
 @dataclass(frozen=True)
+class Recovered(Event):
+    """Matching diverged at an iteration, as `what` tells, and goes on from `back_to` with all rates times `rates`."""
+
+    iteration: Integer
+    back_to: Integer
+    what: Text
+    rates: Number
+
+
+@dataclass(frozen=True)
 class Verdict(Event):
-    """What a person should use, and how that compares: `use` is distilled, start, selection, random, everything or
-    selected or imported; `points` is the accuracy of each, in percent; `figures` are the other numbers, null where they
-    are not known."""
+    """What a person should use, and how that compares: `use` is distilled, start, selection, random, everything,
+    selected, imported, or undecided where test images are too few; `points` is the accuracy of each, in percent;
+    `figures` are the other numbers, null where they are not known. `rows` is the table behind it, titles first: what is
+    trained on, accuracy, seconds of a network, bytes."""
 
     use: Text
     sentence: Text
     points: dict[Text, Number] = field(default_factory=dict)
     figures: dict[Text, Number] = field(default_factory=dict)
+    rows: list[list[Text]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from urllib.parse import unquote
 from platformdirs import user_cache_path, user_config_path
 from pydantic import TypeAdapter, ValidationError
 
-from engine.run.errors import InputError
+from engine.run.checksums import DamagedFile, sealed_json, unsealed_json, verified, verify_stream
+from engine.run.errors import Fault, InputError
 
 HELD = "another worker has this run"
 """The error of a second worker, by which the app (ltdd_tui) recognizes it in the console log."""
@@ -102,6 +103,12 @@ def _in_form_that_exists(path: Path) -> Path:
     return there
 
 
+def is_private(path: Path) -> bool:
+    """Whether it is this user's, who alone can write it; raises OSError where it is missing."""
+    status = path.stat()
+    return status.st_uid == os.geteuid() and not status.st_mode & 0o022
+
+
 def write_atomically(path: Path, content: bytes | str, sync: bool = True) -> None:
     """Replaces a file by `content`; readers, and whoever comes after a crash, see the old file or the new one.
 
@@ -128,9 +135,9 @@ def write_atomically(path: Path, content: bytes | str, sync: bool = True) -> Non
         raise
 
 
-def write_json(path: Path, value: Any, sync: bool = True) -> None:
-    """Writes `value` as indented JSON, atomically."""
-    write_atomically(path, json.dumps(value, indent=2) + "\n", sync)
+def write_json(path: Path, value: Any, sync: bool = True, sealed: bool = False) -> None:
+    """Writes `value` as indented JSON, atomically; `sealed`: with a checksum, which `read_json` compares."""
+    write_atomically(path, sealed_json(value) if sealed else json.dumps(value, indent=2) + "\n", sync)
 
 
 _KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
@@ -172,12 +179,33 @@ LARGEST_JSON_BYTES = 1 << 28
 JSON_OBJECT = TypeAdapter(dict[str, Any])
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file, or None where it is missing or damaged."""
+def read_verified(path: Path) -> bytes:
+    """The content of a file; raises DamagedFile where it does not match its checksum, and OSError as reading does."""
+    return verified(read_regular(path))
+
+
+def verify_file(path: Path) -> bool:
+    """Whether the file has a checksum, which then matches; raises DamagedFile where it does not, and OSError.
+
+    The file is read once, a little at a time: it takes no memory.
+    """
+    with open_regular(path, buffered=False) as file:
+        return verify_stream(file)
+
+
+def read_sealed_json(path: Path) -> Any:
+    """The value in a JSON file, without its checksum; raises ValueError for a damaged one, and OSError."""
     try:
-        return json.loads(read_regular(path, LARGEST_JSON_BYTES))
-    # A list of lists may be nested too deep.
-    except (OSError, ValueError, RecursionError):
+        return unsealed_json(verified(read_regular(path, LARGEST_JSON_BYTES)))
+    except RecursionError:
+        raise ValueError("its lists are nested too deep") from None
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file, without its checksum; None where it is missing or damaged."""
+    try:
+        return read_sealed_json(path)
+    except (OSError, ValueError):
         return None
 
 
@@ -229,6 +257,18 @@ class RunFolder:
     def exists(self) -> bool:
         """Whether this is a run: a folder with a resolved configuration."""
         return self.config.is_file()
+
+    def damaged_result(self) -> Fault | None:
+        """The first file of the result that does not match its checksum; None where all do."""
+        for path in (self.distilled, self.metrics, self.teacher):
+            try:
+                verify_file(path)
+            except DamagedFile as error:
+                hint = f"`ltdd-tui resume {self.name}` writes it anew"
+                return Fault(f"the file is damaged: {error}", str(path), hint)
+            except OSError:
+                continue
+        return None
 
     def older_console(self, number: int) -> Path:
         """What an earlier worker printed; the first one has the number 1."""

@@ -29,19 +29,14 @@ class HeldOut(NamedTuple):
 def held_out_faults(
     folders: Sequence[Path], classes: Sequence[Sequence[str]], held: Sequence[Sequence[int]], which: HeldOut
 ) -> list[Fault]:
-    """The faults of classes that cannot be held out as asked for, and of a pattern that matches no file.
+    """The faults of classes that cannot be held out as asked for.
 
     folders: where each class lies. classes, held: what `held_out_places` takes and gives.
     """
     faults, sizes = list[Fault](), [len(own) for own in classes]
     parts, part = sizes, "images"
     if which.groups is not None:
-        pattern = which.groups
-        if not any(re.search(pattern, path) for own in classes for path in own):
-            example = next((path for own in classes for path in own), "")
-            hint = f"it is searched for in paths such as {example}"
-            return [Fault(f"the pattern {pattern!r} matches no file", "dataset.test_groups", hint)]
-        parts, part = [len({group_of(pattern, path) for path in own}) for own in classes], "groups"
+        parts, part = [len({group_of(which.groups, path) for path in own}) for own in classes], "groups"
     for folder, size, count, places in zip(folders, sizes, parts, held, strict=True):
         if size == 1:
             what = "one image is too few to train and to test"
@@ -63,6 +58,15 @@ def held_out_faults(
     return faults
 
 
+def unmatched(pattern: str | None, classes: Sequence[Sequence[str]]) -> list[Fault]:
+    """The fault of a pattern that matches no file; files are given by their paths below train/, class after class."""
+    paths = [path for own in classes for path in own]
+    if pattern is None or any(re.search(pattern, path) for path in paths):
+        return []
+    hint = f"it is searched for in paths such as {next(iter(paths), '')}"
+    return [Fault(f"the pattern {pattern!r} matches no file", "dataset.test_groups", hint)]
+
+
 def pattern_fault(pattern: str) -> Fault | None:
     """What is wrong with a pattern of groups by itself."""
     where, example = "dataset.test_groups", r"for example track(\d+)_ for files such as track12_003.png"
@@ -79,6 +83,18 @@ def pattern_fault(pattern: str) -> Fault | None:
 def share_of(size: int, share: float) -> int:
     """Images of a class of this size that are held out: at least one, never all."""
     return min(max(round(share * size), 1), size - 1) if size else 0
+
+
+FEW_TESTS, FOLDS = 5, 5
+
+
+def folds_instead(sizes: Sequence[int], share: float) -> int | None:
+    """The folds that test classes of these sizes better than a share, by which some would have under FEW_TESTS images.
+
+    None where the share will do, or a class has fewer images than folds.
+    """
+    tested = min((share_of(size, share) for size in sizes), default=FEW_TESTS)
+    return FOLDS if tested < FEW_TESTS and min(sizes) >= FOLDS else None
 
 
 def group_of(pattern: str, path: str) -> str:

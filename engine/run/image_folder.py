@@ -20,7 +20,7 @@ from typing import Any
 from engine.run.data_settings import DatasetSettings
 from engine.run.errors import CONTROL_CHARACTER, FILES_SHOWN, Fault, InputError, listed
 from engine.run.folder import expanded
-from engine.run.held_out import HeldOut, held_out_faults, held_out_places
+from engine.run.held_out import HeldOut, held_out_faults, held_out_places, unmatched
 from engine.run.image_headers import Files, common_size, header_faults
 from engine.run.repeated_images import repeated_files
 
@@ -93,7 +93,9 @@ def survey(dataset: DatasetSettings) -> Survey:
     notes += _same_but_for_case(train)
     notes += [f"{splits[name].name}/ is not used: {splits[tests[0]].name}/ is the test set" for name in tests[1:]]
     notes += _unused(beside, train, faults)
-    test = list[Path]()
+    paths = [[f"{own.name}/{name}" for name in names] for own, names in zip(train.values(), files, strict=True)]
+    unmatching = unmatched(dataset.test_groups, paths)
+    test, faults = list[Path](), faults + unmatching
     if tests:
         folder = splits[tests[0]]
         if tests[0] != TESTS[0]:
@@ -105,14 +107,13 @@ def survey(dataset: DatasetSettings) -> Survey:
         test_counts = [len(_class_files(own, faults, unusable)) for own in test]
     else:
         which = held_out(dataset)
-        paths = [[f"{own.name}/{name}" for name in names] for own, names in zip(train.values(), files, strict=True)]
         held = held_out_places(paths, which)
         part = f"fold {which.fold} of {which.folds}" if which.folds else f"{100 * which.share:g} %"
         of = f" of {home}" if home else ""
         test_set = f"{part}{of}, held out" if which.folds else f"{part} of each class{of}, held out"
         test_counts = [*map(len, held)]
         counts = [len(own) - len(places) for own, places in zip(files, held, strict=True)]
-        faults += held_out_faults(list(train.values()), paths, held, which)
+        faults += [] if unmatching else held_out_faults(list(train.values()), paths, held, which)
     if skipped:
         notes.append(skipped_files(skipped))
     return Survey(

@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 from engine.run.data_settings import DatasetSettings
 from engine.run.errors import Fault
-from engine.run.image_folder import Survey, survey, train_and_test_files
+from engine.run.held_out import folds_instead
+from engine.run.image_folder import Survey, labeled_files, survey, train_and_test_files
 from engine.run.image_headers import Files, fault_of
 
 LONG_RATIO = 1.5
@@ -38,7 +39,8 @@ class Inventory:
     None. aspect: the share of images whose long side is over LONG_RATIO times the short one. modes: images by Pillow's
     mode, such as RGB and L. turned: images that EXIF turns. repeated: pairs of train files with the same bytes.
     crossing: test files with the bytes of a train file. unreadable: files that are no images. train_bytes: of all train
-    files on the disk. train_files: those that can be read, by class.
+    files on the disk. train_files: those that can be read, by class. folds: into so many the images are dealt, of which
+    the first is held out, where there is no test folder and a share would test a class on too few images.
     """
 
     survey: Survey
@@ -54,6 +56,7 @@ class Inventory:
     unreadable: tuple[Fault, ...]
     train_bytes: int
     train_files: tuple[tuple[Path, ...], ...]
+    folds: int | None = None
 
     def thumbnails(self, label: int, count: int) -> list[Path]:
         """Up to `count` readable train files of a class, spread evenly over it."""
@@ -73,10 +76,12 @@ class _Header(NamedTuple):
 
 
 def inventory(dataset: DatasetSettings, progress: Progress | None = None) -> Inventory:
-    """The images of the folder `dataset.path`; raises InputError where it is no folder of classes, as `survey` does."""
+    """The images of the folder `dataset.path`; raises InputError where it is no folder of classes, as `survey` does.
+
+    Which are held out follows from those that can be read, as in a run that skips the others.
+    """
     folder = survey(dataset)
-    train, test = train_and_test_files(folder, dataset)
-    files = train + test
+    files = labeled_files((*folder.train, *folder.test))
     headers = dict[Path, _Header]()
     unreadable = list[Fault]()
     tasks = [files[start : start + _FILES_A_TASK] for start in range(0, len(files), _FILES_A_TASK)]
@@ -95,6 +100,14 @@ def inventory(dataset: DatasetSettings, progress: Progress | None = None) -> Inv
     sizes = {(header.width, header.height) for header in headers.values()}
     width, height = sizes.pop() if len(sizes) == 1 else (0, 1)
     long = sum(max(header[:2]) > LONG_RATIO * min(header[:2]) for header in headers.values())
+    folds = None
+    if not folder.test:
+        readable = Counter(label for file, label in files if file in headers)
+        folds = folds_instead([readable[c] for c in range(len(folder.names))], dataset.test_share)
+        if folds:
+            dataset = dataset.model_copy(update={"test_folds": folds})
+            folder = survey(dataset)
+    train, test = train_and_test_files(folder, dataset, {file for file, _ in files if file not in headers})
     repeated, crossing = _alike(train, test, headers)
     by_class = [[file for file, label in train if label == c and file in headers] for c in range(len(folder.names))]
     # A class without any files is a fault of the survey itself.
@@ -117,6 +130,7 @@ def inventory(dataset: DatasetSettings, progress: Progress | None = None) -> Inv
         unreadable=tuple(unreadable),
         train_bytes=sum(headers[file].file_bytes for file, _ in train if file in headers),
         train_files=tuple(map(tuple, by_class)),
+        folds=folds,
     )
 
 

@@ -118,7 +118,7 @@ def read_manifest(folder: RunFolder) -> Manifest:
 def change_manifest(folder: RunFolder, **changes: Any) -> None:
     """Writes manifest.json with these fields in place of what it held; what it did not hold otherwise stays out."""
     changed = read_manifest(folder).model_copy(update=changes)
-    write_json(folder.manifest, changed.model_dump(by_alias=True, exclude_unset=True))
+    write_json(folder.manifest, changed.model_dump(by_alias=True, exclude_unset=True), sealed=True)
 
 
 # ---- Runs of a newer version ----

@@ -45,7 +45,8 @@ class Figures(Accuracy):
 
     `per_class` is None for a class without test images; `per_class_intervals` are those of classes that have very few.
     `teacher_labels`: of real images, whose stored labels were the teacher's, not their classes. `confidence`: the mean
-    probability that test images of a class give that class, where it was measured.
+    probability that test images of a class give that class, where it was measured. `diverged`: how many of the networks
+    ended with weights that are not finite, where there are any: the accuracy is none of the set.
     """
 
     repeats: Count | None = None
@@ -55,11 +56,12 @@ class Figures(Accuracy):
     per_class_intervals: list[list[Percent] | None] | None = None
     teacher_labels: bool | None = None
     confidence: list[Percent | None] | None = None
+    diverged: Count | None = None
 
     @model_serializer(mode="wrap")
     def _without_what_is_missing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         figures: dict[str, Any] = handler(self)
-        for name in ("iteration", "per_class_intervals", "teacher_labels", "confidence"):
+        for name in ("iteration", "per_class_intervals", "teacher_labels", "confidence", "diverged"):
             if figures[name] is None or figures[name] is False or figures[name] == []:
                 del figures[name]
         return figures
@@ -92,7 +94,8 @@ class StoredBytes(BaseModel, strict=True):
     none: the class is the place in the set. teacher: the weights of all its networks, None without a teacher.
     whitening: what test images go through, and pixels of 8 bits or mini-images before networks see them. Hard labels
     need images and whitening alone, stored ones the labels, online ones the teacher as well. set_file: the size of
-    distilled.safetensors; all_images: of all train images as files, or as pixels of 8 bits.
+    distilled.safetensors; all_images: of the train images, without those for validation, as files or as
+    pixels of 8 bits.
     """
 
     images_float32: Count | None = None
@@ -156,7 +159,8 @@ class Metrics(BaseModel, strict=True):
     """All of metrics.json, in the order of the file. What a reader finds missing or unsound is None or empty.
 
     final, best, random, initialization and architectures are of the label regime `labels`; older files, which do not
-    name one, are of `stored`. `training_seconds`: of a network of each of these and of each selection and bound.
+    name one, are of `stored`. `training_seconds`: of a network of each of these in that regime, and of each selection
+    and bound. `recovered`: iterations at which matching diverged, and went back with all its rates halved.
     """
 
     schema_version: int = Field(1, alias="schema")
@@ -187,6 +191,7 @@ class Metrics(BaseModel, strict=True):
     selections: dict[str, Figures | None] | None = None
     training_seconds: dict[str, Seconds | None] | None = None
     validation: ValidationFigures | None = None
+    recovered: list[Count] | None = None
     verdict: VerdictFigures | None = None
     expected: Published | None = None
     stage_seconds: dict[str, Seconds] | None = None
@@ -205,7 +210,13 @@ class Metrics(BaseModel, strict=True):
 def evaluation_figures(result: Evaluated, test_counts: Sequence[int]) -> Figures:
     """The figures of one evaluated set; `test_counts` are the test images of each class."""
     fields = {name: getattr(result, name) for name in Figures.model_fields if name != "per_class_intervals"}
+    fields["diverged"] = result.diverged or None
     return Figures.model_construct(**fields, per_class_intervals=_intervals_or_none(result.per_class, test_counts))
+
+
+def diverged_text(figures: Evaluated | Figures) -> str:
+    """` (2 of 5 networks diverged)`, to stand behind what was evaluated; empty where none did."""
+    return f" ({figures.diverged} of {figures.repeats} networks diverged)" if figures.diverged else ""
 
 
 def expert_figures(
@@ -269,6 +280,17 @@ def wilson_interval(accuracy: float, images: int) -> list[float]:
     half = Z_95 * math.sqrt((share * (1 - share) + per_image / 4) / images)
     ends = ((share + per_image / 2 + sign * half) / (1 + per_image) for sign in (-1, 1))
     return [100 * min(max(end, 0.0), 1.0) for end in ends]
+
+
+def sampling_error(per_class: Sequence[float | None], counts: Sequence[int], below: float = math.inf) -> float:
+    """The standard error, in points, of a mean over classes that comes of testing on so few images; binomial.
+
+    per_class: accuracies in percent. counts: test images of each class; those of `below` or more are taken as certain.
+    """
+    shares = [(0.0 if value is None else value / 100, n) for value, n in zip(per_class, counts, strict=True)]
+    # Laplace's rule of succession: of three hits in three a class is not known to be always right.
+    few = [((share * n + 1) / (n + 2), n) for share, n in shares if 0 < n < below]
+    return 100 * math.sqrt(sum(share * (1 - share) / n for share, n in few)) / len(shares)
 
 
 def class_intervals(per_class: Sequence[float | None], test_counts: Sequence[int]) -> list[list[float] | None]:

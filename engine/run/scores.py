@@ -11,8 +11,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
+from engine.run.checksums import DamagedFile
 from engine.run.errors import Fault
-from engine.run.folder import RunFolder
+from engine.run.folder import RunFolder, read_verified
 from engine.run.metrics import Count, Percent
 
 STEP_SIZES = (0.001, 0.005, 0.01, 0.05, 0.1)
@@ -119,13 +120,16 @@ def scores_of(parts: Mapping[str, Part], labels: str, arch: str, repeats: int, h
 
 def read_scores(folder: RunFolder) -> tuple[Scores | None, list[Fault]]:
     """The scores of a run, None where it has none; and what is wrong with the file where it cannot be read."""
+    hint = f"`ltdd-tui scores {folder.name}` writes them anew"
     try:
-        return Scores.model_validate_json(folder.scores.read_bytes()), []
+        return Scores.model_validate_json(read_verified(folder.scores)), []
     except FileNotFoundError:
         return None, []
     except OSError as error:
         return None, [Fault(str(error.strerror), folder.scores.name)]
+    except DamagedFile as error:
+        return None, [Fault(str(error), folder.scores.name, hint)]
     except ValidationError as error:
-        first, hint = error.errors()[0], f"`ltdd-tui scores {folder.name}` writes them anew"
+        first = error.errors()[0]
         where = ".".join([folder.scores.name, *map(str, first["loc"])])
         return None, [Fault(first["msg"], where, hint)]

@@ -321,13 +321,6 @@ class RunSettings(Strict):
         return 1 + max(0, math.ceil(iterations / every) - math.ceil(self.evaluate.check_from / every))
 
     @model_validator(mode="after")
-    def _groups_are_not_set_apart(self) -> RunSettings:
-        if self.dataset.test_groups is not None and self.validation.share > 0:
-            what = "validation.share does not keep groups together: it must be 0 where dataset.test_groups is set"
-            raise ValueError(what, "set validation.share to 0; the run then makes no choices by validation images")
-        return self
-
-    @model_validator(mode="after")
     def _fold_exists(self) -> RunSettings:
         if self.dataset.test_fold >= (self.dataset.test_folds or 1):
             hint = "set dataset.test_folds, the number of folds, as well" if self.dataset.test_folds is None else ""

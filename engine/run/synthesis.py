@@ -79,6 +79,9 @@ class MatchingSettings(Strict):
         ge=0,
         lt=1,
     )
+    max_recoveries: int = ours(
+        3, "times that matching, once it diverges, goes back to a checkpoint with all its rates halved", ge=0
+    )
     checkpoint_every: int = ours(50, "iterations between checkpoints", unit="iterations", ge=1)
     preview_every: int = ours(50, "iterations between previews of the images", unit="iterations", ge=1)
 

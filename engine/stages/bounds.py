@@ -22,7 +22,7 @@ from engine.run.settings import LongTailLoss
 from engine.training.accuracy import NetworkResult, network_results, per_class_accuracy, summary
 from engine.training.from_scratch import cost_of, fresh_network
 from engine.training.gradients import training_gradient
-from engine.training.long_tailed import long_tailed_training
+from engine.training.long_tailed import delete_checkpoint, long_tailed_training
 from engine.training.sgd import Gradient
 
 
@@ -76,12 +76,12 @@ def _result(
     training = long_tailed_training(settings, data, network, start, gradient(), loss, epochs, names)
     checkpoint = context.folder.checkpoint / f"bound-{loss}-{number}.safetensors"
     resumed, began = checkpoint.exists(), time.monotonic()
-    theta = training.run(f"bounds, {loss}, network {number + 1}", checkpoint, epoch_done)
+    theta = training.run(f"bounds, {loss}, network {number + 1}", checkpoint, epoch_done, context.emit)
     seconds = time.monotonic() - began
     per_class = per_class_accuracy(network, theta, data.test_images, data.test_labels)
     result: NetworkResult = {"per_class": per_class.tolist(), "norms": network.classifier_norms(theta)}
     if not resumed:
         record_seconds(context.folder, f"bound-{loss}", seconds)
-    write_json(path, result)
-    checkpoint.unlink()
+    write_json(path, result, sealed=True)
+    delete_checkpoint(checkpoint)
     return result

@@ -31,8 +31,8 @@ from engine.matching.recovery import Recovery, RecoveryStep
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run.errors import Diverged, Stopped
-from engine.run.events import Checkpointed, MatchingStep
-from engine.run.settings import MatchingSettings
+from engine.run.events import Checkpointed, MatchingStep, Recovered
+from engine.run.settings import MatchingSettings, RunSettings
 from engine.training.from_scratch import cost_of, fresh_network
 from engine.training.gradients import training_gradient
 from engine.training.sgd import half_cosine
@@ -40,6 +40,9 @@ from engine.trajectories import Trajectory
 
 AnyMatcher = Matcher | DistributionMatcher | QueueMatcher
 """What gives the gradient of an iteration."""
+# Borders of what has exploded are ours. Of runs of the presets no trajectory loss, in which a student that stays where
+# it began has 1, was above 6. The root mean square of a part of the set is 1 or less at most starts.
+EXPLODED_LOSS, EXPLODED_SET = 1000.0, 100.0
 
 
 def student_matcher(
@@ -105,17 +108,18 @@ def distill(
     The matcher sees the decoded set; the step is taken in the stored one.
 
     Raises Stopped after a stop request, once the last finished iteration is in a checkpoint; Diverged as soon as a
-    loss or gradient is not finite or beta is not positive, before such a state is saved.
+    loss, gradient or part of the set is not finite or explodes, or beta is not positive, before such a state is saved.
     """
     settings = context.settings.matching
-    state = load_state(context.folder, context.device) or DistillState.at_start(start)
-    saved = state.iteration
+    state = load_state(context.folder, context.device, context.emit) or DistillState.at_start(start)
+    saved, largest = state.iteration, EXPLODED_SET * _root_mean_squares(start).clamp(min=1)
     image_lr = context.settings.image_lr
     if context.settings.traits.matches_trajectories:
         # As far as a step moves what networks see; the published rates of mini-images (idm) are of stored ones.
         image_lr /= partition.gain
-    # Who steps down writes that into a checkpoint and begins here anew, as a resumed run does.
-    lowered = context.settings.validation.step_down ** -len(state.stepped_down)
+    # Who steps down or recovers writes that into a checkpoint and begins here anew, as a resumed run does.
+    halved = 0.5 ** len(state.recovered)
+    lowered = halved * context.settings.validation.step_down ** -len(state.stepped_down)
     yield state
     while state.iteration < settings.iterations:
         take_turn()
@@ -125,20 +129,18 @@ def distill(
         result: IterationResult | RecoveryStep
         if isinstance(matcher, Recovery):
             with matmul_precision(settings.precision, context.device):
-                result = matcher.step(state.synthetic, state.extra, state.iteration, draw)
+                result = matcher.step(state.synthetic, state.extra, state.iteration, draw, halved)
             state = replace(state, iteration=state.iteration + 1, synthetic=result.synthetic, extra=result.extra)
         else:
             decoded = state.synthetic._replace(images=partition.decoded(state.synthetic.images))
             with matmul_precision(settings.precision, context.device):
                 result = _mean_gradient(context, matcher, decoded, state, draw)
             gradient = result.gradient._replace(images=partition.adjoint(result.gradient.images))
-            state = replace(step(state, gradient, settings, image_lr, lowered), extra=result.extra)
+            state = replace(step(state, gradient, settings, image_lr, lowered, halved), extra=result.extra)
         if settings.average:
             state = replace(state, average=_average(before, state.synthetic, settings.average))
-        _emit_step(context, state, result, time.monotonic() - began)
-        # A checked iteration is saved too: on a GPU, doing it again would give another set than the one checked.
-        intervals = (settings.checkpoint_every, context.settings.evaluate.every, settings.iterations)
-        if any(state.iteration % interval == 0 for interval in intervals):
+        _emit_step(context, state, result, largest, time.monotonic() - began)
+        if state.iteration == _last_saved(context.settings, state):
             _save(context, state)
             saved = state.iteration
         yield state
@@ -204,22 +206,50 @@ def _flat(result: IterationResult) -> Tensor:
 # ---- What is done with the gradient ----
 
 
+def _last_saved(settings: RunSettings, state: DistillState) -> int:
+    """The last iteration, up to this state, whose state is always saved; 0 for the start.
+
+    One that was saved because the run was asked to stop is none: no result may depend on that.
+    """
+    # A checked iteration is saved too: on a GPU, doing it again would give another set than the one checked.
+    intervals = (settings.matching.checkpoint_every, settings.evaluate.every, settings.matching.iterations)
+    return max(*(state.iteration - state.iteration % interval for interval in intervals), *state.stepped_down)
+
+
 def _save(context: Context, state: DistillState) -> None:
     """Writes a checkpoint, and says so only once it is on the disk."""
-    save_state(context.folder, state)
+    save_state(context.folder, state, keep=_last_saved(context.settings, state))
     context.clock.keep()
     context.emit(Checkpointed(state.iteration))
 
 
+def recover(context: Context, start: Synthetic, diverged: DistillState, what: str) -> None:
+    """Goes back to the last state before one that `diverged`, with all rates halved, and writes that as a checkpoint.
+
+    `distill`, called again, goes on from there. diverged: the last state that was finite.
+    """
+    back = load_state(context.folder, context.device, context.emit, _last_saved(context.settings, diverged))
+    recovered = (*diverged.recovered, diverged.iteration + 1)
+    back = replace(back or DistillState.at_start(start), recovered=recovered)
+    context.emit(Recovered(recovered[-1], back.iteration, what, 0.5 ** len(recovered)))
+    save_state(context.folder, back)
+    context.emit(Checkpointed(back.iteration))
+
+
 def step(
-    state: DistillState, gradient: Synthetic, settings: MatchingSettings, image_lr: float, lowered: float = 1.0
+    state: DistillState,
+    gradient: Synthetic,
+    settings: MatchingSettings,
+    image_lr: float,
+    lowered: float = 1.0,
+    beta_lowered: float = 1.0,
 ) -> DistillState:
     """One SGD step with momentum for images, label logits and beta, each at its own rate; beta's rate never decays.
 
-    lowered: the factor of the other two rates after stepping down.
+    lowered, beta_lowered: factors of the rates, after stepping down or recovering.
     """
     decay = lowered * rate_decay(settings, state.iteration)
-    rates = decay * image_lr, decay * settings.label_lr, settings.beta_lr
+    rates = decay * image_lr, decay * settings.label_lr, beta_lowered * settings.beta_lr
     momenta = settings.image_momentum, settings.label_momentum, settings.beta_momentum
     velocity = state.velocity.map(gradient, momenta, by=lambda v, g, momentum: momentum * v + g)
     synthetic = state.synthetic.map(velocity, rates, by=lambda x, v, rate: x - rate * v)
@@ -238,21 +268,44 @@ def rate_decay(settings: MatchingSettings, iteration: int) -> float:
     return {"none": 1.0, "linear": 1 - done, "cosine": half_cosine(done)}[settings.rate_decay]
 
 
-def _emit_step(context: Context, state: DistillState, result: IterationResult | RecoveryStep, seconds: float) -> None:
-    """Emits MatchingStep; raises Diverged if the step cannot be used."""
-    # One transfer for all values that are looked at: on a GPU each transfer waits for the device.
-    finite = torch.stack([tensor.isfinite().all() for tensor in (state.synthetic.images, state.synthetic.label_logits)])
+def _root_mean_squares(synthetic: Synthetic) -> Tensor:
+    """Of images, label logits and beta, (3,); not finite where one of their numbers is not."""
+    return torch.stack([torch.linalg.vector_norm(part) / math.sqrt(part.numel()) for part in synthetic])
+
+
+def _emit_step(
+    context: Context, state: DistillState, result: IterationResult | RecoveryStep, largest: Tensor, seconds: float
+) -> None:
+    """Emits MatchingStep; raises Diverged if the step cannot be used.
+
+    largest: root mean squares (3,) above which images, label logits and beta have exploded.
+    """
     losses = [result.loss_rep, result.loss_cls if result.loss_cls is not None else result.loss_rep]
-    loss_rep, loss_cls, beta, all_finite = torch.stack([*losses, state.synthetic.beta, finite.all()]).tolist()
-    where = f"distill, iteration {state.iteration}, {result.drawn}"
-    if not (all_finite and math.isfinite(loss_rep) and math.isfinite(loss_cls)):
-        features = context.settings.traits.matches_distributions
-        of_matching = "distribution.image_lr" if features else "matching.image_lr or matching.beta"
-        lower = "recovery.learning_rate" if isinstance(result, RecoveryStep) else of_matching
-        hint = f"lower {lower}; the last checkpoint is untouched"
-        raise Diverged(f"a matching loss or gradient is not finite (rep {loss_rep}, cls {loss_cls})", where, hint)
-    if beta <= 0:
-        raise Diverged(f"the learnt rate beta fell to {beta:.3g}", where, "lower matching.beta_lr")
+    sizes, extra_is_finite = _root_mean_squares(state.synthetic), [x.isfinite().all() for x in state.extra.values()]
+    # One transfer for all values that are looked at: on a GPU each transfer waits for the device.
+    looked_at = torch.stack([*losses, state.synthetic.beta, *sizes, *(sizes / largest), *extra_is_finite]).tolist()
+    (loss_rep, loss_cls, beta), sizes_now, shares = looked_at[:3], looked_at[3:6], looked_at[6:9]
+    traits, names, what = context.settings.traits, ("images", "label logits", "beta"), ""
+    if not (math.isfinite(loss_rep) and math.isfinite(loss_cls)):
+        what = f"a matching loss or gradient is not finite (rep {loss_rep}, cls {loss_cls})"
+    elif not all(map(math.isfinite, sizes_now)) or not all(looked_at[9:]):
+        of = [name for name, size in zip(names, sizes_now, strict=True) if not math.isfinite(size)]
+        what = f"a gradient or the step along it is not finite (of {', '.join(of) or 'networks that the method keeps'})"
+    elif traits.matches_trajectories and max(loss_rep, loss_cls) > EXPLODED_LOSS:
+        what = f"a matching loss has exploded (rep {loss_rep:.3g}, cls {loss_cls:.3g})"
+    elif max(shares) > 1:
+        exploded = shares.index(max(shares))
+        what = f"the set has exploded (root mean square of {names[exploded]}: {sizes_now[exploded]:.3g})"
+    elif beta <= 0:
+        what = f"the learnt rate beta fell to {beta:.3g}"
+    if what:
+        lower = "distribution.image_lr" if traits.matches_distributions else "matching.image_lr or matching.beta"
+        lower = "recovery.learning_rate" if isinstance(result, RecoveryStep) else lower
+        others_are_well = all(share <= 1 for share in shares[:2])
+        if others_are_well and not (beta > 0 and shares[2] <= 1):
+            lower = "matching.beta_lr"
+        where = f"distill, iteration {state.iteration}, {result.drawn}"
+        raise Diverged(what, where, f"lower {lower}; the last checkpoint is untouched")
     context.emit(
         MatchingStep(state.iteration, loss_rep, loss_cls if result.loss_cls is not None else None, beta, seconds)
     )

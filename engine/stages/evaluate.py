@@ -7,8 +7,7 @@ earlier run has trained alike is taken from the cache, but not of checks on the 
 from __future__ import annotations
 
 import contextlib
-import json
-import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -30,8 +29,9 @@ from engine.manifest import device_name, versions
 from engine.matching.synthetic import Synthetic, as_kept
 from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run import folder
-from engine.run.events import Evaluated, Warned
-from engine.run.folder import read_json, write_atomically, write_json
+from engine.run.checksums import DamagedFile, sealed_json, sealed_safetensors, warning_of_damage
+from engine.run.events import Emit, Evaluated, Warned
+from engine.run.folder import read_json, read_verified, write_atomically, write_json
 from engine.run.settings import LabelRegime, NetworkName, RunSettings, settings_hash
 from engine.teachers import Teacher
 from engine.training.accuracy import NetworkResult, class_figures, network_results, summary
@@ -93,7 +93,7 @@ def evaluate(
         sets = [target.training_set(number) for number in numbers]
         names = [_names(target, arch, number) for number in numbers]
         key = None if target.key == "check" else evaluation_key(context, data, target, arch, sets, names)
-        if key and (cached := read_networks(key, len(sets), data.num_classes)):
+        if key and (cached := read_networks(key, len(sets), data.num_classes, context.emit)):
             return cached
         under_way = (lambda share: progress.under_way(share * len(numbers))) if progress else None
         began = time.monotonic()
@@ -102,7 +102,9 @@ def evaluate(
         )
         seconds = (time.monotonic() - began) / len(sets)
         if settings.export.model and _may_be_kept(target, arch, settings) and numbers[0] == 0:
-            write_atomically(_weights_path(context, target, arch), save({"theta": weights[0].cpu().clone()}))
+            write_atomically(
+                _weights_path(context, target, arch), sealed_safetensors(save({"theta": weights[0].cpu().clone()}))
+            )
         results = [_tested(network, theta, data, target) for theta in weights]
         record_seconds(context.folder, _results_path(context, target, arch, 0).stem, seconds)
         if key:
@@ -111,16 +113,17 @@ def evaluate(
 
     for numbers, trained in in_groups(context, range(len(results), repeats), group, train, release_compiled_networks):
         # One file for all that was trained at once: a kill leaves all of it or nothing.
-        write_json(_results_path(context, target, arch, numbers[0]), trained)
+        write_json(_results_path(context, target, arch, numbers[0]), trained, sealed=True)
         for result in trained:
             results.append(result)
             if progress:
                 progress()
         context.check_stop()
-    _warn_of_divergence(context, target, arch, results)
     event = summary((target.name, target.iteration, arch), results, data.groups, target.regime)
     seconds = training_seconds(context.folder).get(_results_path(context, target, arch, 0).stem)
     event = replace(event, teacher_labels=target.teacher_labels, tested_on=data.tested_on, seconds=seconds)
+    if event.diverged:
+        context.emit(_warning_of_divergence(event))
     context.emit(event)
     return event
 
@@ -142,8 +145,8 @@ def first_network(
 ) -> tuple[FlatNetwork, Tensor]:
     """The network and the weights (P,) of number 0 of an evaluation: kept by it, else trained once more."""
     network, fresh = fresh_network(context.settings, data, arch, "kept")
-    with contextlib.suppress(OSError, KeyError, SafetensorError):
-        theta = load(_weights_path(context, target, arch).read_bytes())["theta"]
+    with contextlib.suppress(OSError, KeyError, ValueError, SafetensorError):
+        theta = load(read_verified(_weights_path(context, target, arch)))["theta"]
         if theta.shape == fresh.shape:
             return network, theta
     teacher = target.teacher if target.regime == "online" else None
@@ -153,17 +156,12 @@ def first_network(
     return network, weights[0]
 
 
-def _warn_of_divergence(
-    context: Context, target: EvaluationTarget, arch: NetworkName, results: Sequence[NetworkResult]
-) -> None:
-    """Emits Warned where networks ended with weights that are not finite: they put all images into one class."""
-    diverged = sum(not all(map(math.isfinite, result["norms"])) for result in results)
-    if diverged:
-        what = f"evaluation of {target.name}, {target.regime} labels, {arch}: the training of {diverged} of"
-        what += f" {len(results)} networks diverged; their accuracy says nothing of the images"
-        of_stored = "evaluate.real_learning_rate" if target.name == "random" else "evaluate.learning_rate"
-        setting = of_stored if target.regime == "stored" else f"{target.regime}.learning_rate"
-        context.emit(Warned(what, f"their weights are not finite: set a lower {setting}"))
+def _warning_of_divergence(event: Evaluated) -> Warned:
+    what = f"evaluation of {event.subject}, {event.labels} labels, {event.arch}: the training of {event.diverged} of"
+    what += f" {event.repeats} networks diverged; their accuracy says nothing of the images"
+    of_stored = "evaluate.real_learning_rate" if event.subject == "random" else "evaluate.learning_rate"
+    setting = of_stored if event.labels == "stored" else f"{event.labels}.learning_rate"
+    return Warned(what, f"their weights are not finite: set a lower {setting}")
 
 
 def _tested(network: FlatNetwork, theta: Tensor, data: LongTailedData, target: EvaluationTarget) -> NetworkResult:
@@ -257,8 +255,16 @@ def _read_results(context: Context, target: EvaluationTarget, arch: NetworkName,
     A file is named by its first network and holds its whole group, so the next file's number is how many were read.
     """
     results: list[NetworkResult] = []
-    while group := network_results(read_json(_results_path(context, target, arch, len(results))), classes):
+    while group := _read_networks(_results_path(context, target, arch, len(results)), classes, context.emit):
         results += group
+    return results
+
+
+def _read_networks(path: Path, classes: int, emit: Emit) -> list[NetworkResult]:
+    """What a file of results holds; nothing, with a Warned, where it is damaged."""
+    results = network_results(read_json(path), classes)
+    if not results and path.exists():
+        emit(warning_of_damage(path, DamagedFile(), "these networks are trained again"))
     return results
 
 
@@ -307,12 +313,17 @@ def evaluation_key(
     )
 
 
-def read_networks(key: str, count: int, classes: int) -> list[NetworkResult] | None:
-    """The results of these networks in the cache; None where there are none, or the file is damaged."""
-    results = network_results(read_json(folder.evaluations_root() / f"{key}.json"), classes)
-    return results if len(results) == count else None
+def read_networks(key: str, count: int, classes: int, emit: Emit) -> list[NetworkResult] | None:
+    """The results of these networks in the cache; None where there are none, or, with a Warned, a damaged file."""
+    path = folder.evaluations_root() / f"{key}.json"
+    results = _read_networks(path, classes, emit)
+    if len(results) != count:
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)  # the time of its last use, by which the cache is pruned
+    return results
 
 
 def write_networks(key: str, results: list[NetworkResult]) -> None:
     """Keeps the results for later runs. Not synced to the disk: one that a power failure damages is trained again."""
-    write_atomically(folder.evaluations_root() / f"{key}.json", json.dumps(results), sync=False)
+    write_atomically(folder.evaluations_root() / f"{key}.json", sealed_json(results, indent=None), sync=False)

@@ -71,7 +71,7 @@ def train_or_load_experts(
 def representation_store(context: Context, data: LongTailedData) -> ExpertStore:
     """The cache of these experts, under the hash of everything we know to change their bytes; or imported ones."""
     experts = context.settings.experts
-    return ExpertStore(experts.imported or _trained_here_key(context, data), experts.storage)
+    return ExpertStore(experts.imported or _trained_here_key(context, data), experts.storage, context.emit)
 
 
 def _trained_here_key(context: Context, data: LongTailedData) -> str:
@@ -190,7 +190,7 @@ def classifier_store(context: Context, data: LongTailedData) -> ExpertStore:
     # The key of imported experts does not say which images, seed and device the classifiers are trained with.
     trained_here = [] if settings.experts.imported is None else [_trained_here_key(context, data)]
     own = representation_store(context, data).key, classifiers_trained_alike(settings), *trained_here
-    return ExpertStore(settings_hash(*own), settings.experts.storage)
+    return ExpertStore(settings_hash(*own), settings.experts.storage, context.emit)
 
 
 def train_classifier_experts(

@@ -22,6 +22,7 @@ from engine.results.files import (
     write_tensor_trio,
 )
 from engine.results.metrics import collect_metrics
+from engine.results.verdict import comparison_rows
 from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, Verdict
 from engine.run.folder import write_atomically
@@ -40,6 +41,7 @@ def export(
     confusion: list[list[int]] | None = None,
     teacher: Teacher | None = None,
     validation: ValidationFigures | None = None,
+    recovered: Sequence[int] = (),
 ) -> None:
     """Writes result/ with the figures of `evaluations`, which are in the order that `collect_metrics` needs.
 
@@ -52,11 +54,12 @@ def export(
             write_atomically(folder.teacher, teacher_bytes(context.settings, data, teacher))
         write_atomically(folder.grid, grid_png(data.whitening.to_pixels(synthetic.images), synthetic.ipc))
         write_confusion(folder, data.class_names, confusion)
-        metrics = collect_metrics(context, data, evaluations, representation, classifiers, teacher, validation)
+        experts = representation, classifiers
+        metrics = collect_metrics(context, data, evaluations, *experts, teacher, validation, recovered)
         # metrics.json comes after the set: a run with metrics is taken for finished.
         write_metrics_and_card(folder, metrics, describe(context.settings, data))
         if metrics["verdict"]:
-            context.emit(Verdict(**metrics["verdict"]))
+            context.emit(Verdict(**metrics["verdict"], rows=comparison_rows(metrics)))
         progress()
 
 

@@ -37,7 +37,7 @@ from engine.training.accuracy import balanced, per_class_accuracy
 from engine.training.from_scratch import cost_of, fresh_network
 from engine.training.glmc import glmc_training
 from engine.training.gradients import training_gradient
-from engine.training.long_tailed import EpochTraining, long_tailed_training
+from engine.training.long_tailed import EpochTraining, delete_checkpoint, long_tailed_training
 from engine.training.sgd import Gradient
 from engine.trajectories import ExpertStore, Trajectory
 
@@ -128,7 +128,7 @@ def _store(context: Context, data: LongTailedData) -> tuple[ExpertStore, StepBac
     backend = teacher_backend(context, "teacher", arch, pays)
     own, augmentation = teachers_trained_alike(settings), list(settings.dataset.augmentation)
     made_by = (TRAINING_VERSION, data.fingerprint, augmentation, own, settings.seed, device_type, backend)
-    store = ExpertStore(settings_hash("teacher", *made_by), "float32")
+    store = ExpertStore(settings_hash("teacher", *made_by), "float32", context.emit)
     store.describe(about_teacher(settings, device_type, data.class_counts, backend, pays))
     return store, backend
 
@@ -155,7 +155,7 @@ def _load_or_train(
             if one is None:
                 one = _trained(context, data, network, training(number), store.checkpoint(number), number)
                 store.save(number, one, here)
-                store.checkpoint(number).unlink()
+                delete_checkpoint(store.checkpoint(number))
             networks.append(one)
             accuracies, norms = one.per_class.tolist(), one.norms.tolist()
             context.emit(ExpertDone("teacher", number, cached is not None, balanced(one.per_class), accuracies, norms))
@@ -193,7 +193,8 @@ def _trained(
         context.emit(ExpertEpoch("teacher", number, epoch, training.epochs, loss))
         context.check_stop()
 
+    trained = training.run(f"teacher, network {number + 1}", checkpoint, epoch_done, context.emit)
     # What GLMC trains beside the network, its heads, comes after the network's own weights.
-    theta = training.run(f"teacher, network {number + 1}", checkpoint, epoch_done)[: network.num_parameters]
+    theta = trained[: network.num_parameters]
     per_class = per_class_accuracy(network, theta, data.test_images, data.test_labels)
     return Trajectory(theta[None].cpu(), per_class, torch.tensor(network.classifier_norms(theta)))

@@ -121,6 +121,17 @@ def balanced(per_class: Tensor) -> float:
     return float(per_class.nanmean())
 
 
+def has_diverged(result: NetworkResult) -> bool:
+    """Whether the network ended with weights that are not finite, with which it puts all images into one class."""
+    # Of a class without test images the confidence is NaN as well.
+    tested = [
+        own
+        for own, accuracy in zip(result.get("confidence", []), result["per_class"], strict=False)
+        if math.isfinite(accuracy)
+    ]
+    return not all(map(math.isfinite, [*result["norms"], *tested]))
+
+
 def summary(
     of: tuple[str, int | None, str], results: Sequence[NetworkResult], groups: Sequence[str], labels: str
 ) -> Evaluated:
@@ -143,4 +154,5 @@ def summary(
         confidence=[
             statistics.fmean(column) for column in zip(*(row.get("confidence", []) for row in results), strict=False)
         ],
+        diverged=sum(map(has_diverged, results)),
     )

@@ -7,6 +7,7 @@ run goes on; each epoch has random numbers of its own, so that the bytes of what
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,9 @@ from engine.context import generator
 from engine.data.dataset import LongTailedData
 from engine.losses import one_hot
 from engine.nets.functional import FlatNetwork
-from engine.run.folder import write_atomically
+from engine.run.checksums import sealed_safetensors, warning_of_damage
+from engine.run.events import Emit
+from engine.run.folder import read_verified, write_atomically
 from engine.run.settings import LongTailLoss, RunSettings
 from engine.training.batches import TrainingStream, augmented_batches, shuffled_batches
 from engine.training.sgd import Batch, Gradient, Sgd, Step, TrainingState, half_cosine, refuse_divergence, train_epoch
@@ -90,18 +93,22 @@ class EpochTraining:
     steps: int
     sgd: Sgd
 
-    def run(self, where: str, checkpoint: Path, epoch_done: Callable[[int, float], None]) -> Tensor:
+    def run(self, where: str, checkpoint: Path, epoch_done: Callable[[int, float], None], emit: Emit) -> Tensor:
         """The weights (P,) after the last epoch, from where `checkpoint` was left.
 
         where: names the network in errors. epoch_done: told each epoch and its mean loss once that epoch is on disk; it
-        may raise Stopped. Raises RunFailed before anything is written that is not finite.
+        may raise Stopped. Emits Warned for a damaged checkpoint: the one of the epoch before is kept beside it. Raises
+        RunFailed before anything is written that is not finite.
         """
         state = TrainingState.started([self.start], [0.0])
-        for epoch in range(1 + _read(checkpoint, state), self.epochs + 1):
+        for epoch in range(1 + _read(checkpoint, state, emit), self.epochs + 1):
             (loss,) = train_epoch(self._step(state, epoch), self.batches(epoch))
             refuse_divergence([loss], state.theta, f"{where}, epoch {epoch}", "teacher.learning_rate")
             tensors = {"theta": state.theta, "velocity": state.velocity, "epoch": torch.tensor(epoch)}
-            write_atomically(checkpoint, save({name: tensor.cpu() for name, tensor in tensors.items()}))
+            if checkpoint.exists():
+                os.replace(checkpoint, _epoch_before(checkpoint))
+            content = save({name: tensor.cpu() for name, tensor in tensors.items()})
+            write_atomically(checkpoint, sealed_safetensors(content))
             epoch_done(epoch, loss)
         return state.theta[0]
 
@@ -115,18 +122,35 @@ class EpochTraining:
         return at_its_rate
 
 
-def _read(checkpoint: Path, state: TrainingState) -> int:
-    """Copies a checkpoint into the state; the epochs that it has done, 0 where it is missing or damaged."""
-    try:
-        tensors = load(checkpoint.read_bytes())
-        theta, velocity, epoch = tensors["theta"], tensors["velocity"], int(tensors["epoch"])
-        if theta.shape != state.theta.shape or velocity.shape != state.velocity.shape:
-            return 0
-    except (OSError, KeyError, ValueError, SafetensorError):
-        return 0
-    state.theta.copy_(theta)
-    state.velocity.copy_(velocity)
-    return epoch
+def _read(checkpoint: Path, state: TrainingState, emit: Emit) -> int:
+    """Copies the newest checkpoint that can be read into the state; the epochs that it has done, 0 without one."""
+    for path in (checkpoint, _epoch_before(checkpoint)):
+        try:
+            tensors = load(read_verified(path))
+            theta, velocity, epoch = tensors["theta"], tensors["velocity"], int(tensors["epoch"])
+        except FileNotFoundError:
+            continue
+        except (OSError, KeyError, ValueError, SafetensorError) as error:
+            emit(warning_of_damage(path, error, "trained again from the epoch before, or from the start"))
+            # Else it would take the place of the sound one.
+            path.unlink(missing_ok=True)
+            continue
+        if theta.shape == state.theta.shape and velocity.shape == state.velocity.shape:
+            state.theta.copy_(theta)
+            state.velocity.copy_(velocity)
+            return epoch
+    return 0
+
+
+def delete_checkpoint(checkpoint: Path) -> None:
+    """Deletes what `EpochTraining.run` has kept, once the result is on disk."""
+    for path in (checkpoint, _epoch_before(checkpoint)):
+        path.unlink(missing_ok=True)
+
+
+def _epoch_before(checkpoint: Path) -> Path:
+    """Where the checkpoint of the epoch before is kept."""
+    return checkpoint.with_name(f"{checkpoint.stem}-before.safetensors")
 
 
 def long_tailed_training(

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from engine.run.errors import Fault, InputError, LtddError
-from ltdd_tui.cli import doctor, experts, new, predict, presets, report, results, run, serve, sweep
+from ltdd_tui.cli import cache, doctor, experts, new, predict, presets, report, results, run, serve, sweep, verify
 from ltdd_tui.cli.options import Device, RunsDir
 from ltdd_tui.cli.output import print_note
 
@@ -68,10 +68,12 @@ app.command("tag")(results.tag)
 app.command("evaluate")(results.evaluate)
 app.command("scores")(results.score)
 app.command("export")(results.export)
+app.command("verify")(verify.verify_run)
 app.command("predict")(predict.predict)
 app.command("report")(report.report)
 app.command("serve")(serve.serve)
 app.add_typer(presets.app, name="presets")
+app.add_typer(cache.app, name="cache")
 app.command("estimate")(presets.estimate)
 app.command("doctor")(doctor.doctor)
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from engine.run.adaptation import Choice, adapt, estimate_of, preset_text, settings_of
+from engine.run.adaptation import Choice, adapt, estimate_of, preset_text, settings_of, too_few
 from engine.run.data_settings import DatasetSettings
 from engine.run.errors import InputError, escaped
 from engine.run.estimate import Estimate
@@ -62,8 +62,11 @@ def new(
         raise InputError(faults)
     choices, estimate = _adapted(looked_over, device, minutes, calibrate)
     if as_json:
-        print_json(as_plain(folder, path, looked_over, choices, estimate, device))
+        page = as_plain(folder, path, looked_over, choices, estimate, device)
+        print_json(page | {"fits": not too_few(minutes, estimate)})
     else:
+        if told := too_few(minutes, estimate):
+            print_data(f"! {told} (--minutes)\n")
         _print_page(folder, looked_over, choices, estimate, machine.device_here(device).name)
     write_atomically(path, preset_text(folder, looked_over, choices))
     print_note(f"written: {path}\nnext: ltdd-tui run {path}")

@@ -100,6 +100,8 @@ def show_run(run: RunName, runs_dir: RunsDir, as_json: AsJson = False) -> None:
         show_sweep(sweep, as_json)
         return
     folder = find_run(run, runs_dir)
+    if damage := folder.damaged_result():
+        raise InputError([damage])
     if as_json:
         _print_metrics(folder)
         return

@@ -276,7 +276,8 @@ def resume(
     folder, behind = find_run(run, runs_dir), [find_run_or_sweep(other, runs_dir) for other in after or []]
     manage.check_queue(folder, behind)
     # A done run whose metrics were damaged or deleted is resumed: the worker writes them anew.
-    if whole_metrics(folder)[0] and folder.distilled.exists() and replayed(folder).status == "done":
+    has_result = whole_metrics(folder)[0] and folder.distilled.exists() and not folder.damaged_result()
+    if has_result and replayed(folder).status == "done":
         print_note(f"{folder.name} is done; `ltdd-tui show {cli_name(folder)}` shows it")
         return
     if same_bytes is not None and not folder.is_running():

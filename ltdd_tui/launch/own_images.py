@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from engine.run.adaptation import Choice, adapt
+from engine.run.adaptation import Choice, adapt, estimate_of, too_few
 from engine.run.errors import listed
 from engine.run.image_folder import TESTS, TRAIN
 from engine.run.image_inventory import LONG_RATIO, Inventory
@@ -27,21 +27,26 @@ def folder_of_classes(path: Path) -> Path:
 
 @dataclass(frozen=True)
 class Proposal:
-    """The settings that follow from a folder, in minutes that a run may take, each with its reason; and their form."""
+    """The settings that follow from a folder, in minutes that a run may take, each with its reason; and their form.
+
+    too_few: what to say where the minutes are; empty where a run fits into them.
+    """
 
     choices: tuple[Choice, ...]
     form: Form
+    too_few: str = ""
 
 
 def propose(inventory: Inventory, path: str, form: Form, minutes: float) -> Proposal:
     """Settings for the images at `path`, over the preset for one's own images; raises SettingsError."""
-    choices = tuple(adapt(inventory, device_here(form.device), minutes))
+    device = device_here(form.device)
+    choices = tuple(adapt(inventory, device, minutes))
     proposed = replace(form_of_preset(FOLDER_PRESET, form.device), name=form.name)
     # The method first: it has defaults of its own.
     ordered = sorted(choices, key=lambda choice: choice.setting != "method")
     for key, text in [(PATH, path), *((choice.setting, text_of(choice.value)) for choice in ordered)]:
         proposed = proposed.with_text(key, text)
-    return Proposal(choices, proposed)
+    return Proposal(choices, proposed, too_few(minutes, estimate_of(inventory, choices, device)))
 
 
 @dataclass(frozen=True)

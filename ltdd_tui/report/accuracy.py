@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from engine.run.errors import listed
+from engine.run.metrics import Z_95, interval_text, sampling_error, wilson_interval
 from engine.run.scores import read_scores
 from ltdd_tui.formatting import factor_name, percent
 from ltdd_tui.report import plots
@@ -40,6 +41,7 @@ def accuracy(cells: Sequence[ReportCell]) -> Iterator[Block]:
     figures = figures_table(cells)
     # Of many cells it would hide what follows.
     yield Folded(f"All figures of {len(cells)} cells", figures) if len(cells) > MOST_RANKED else figures
+    yield from _over_folds(cells)
     yield from _how_to_read(cells)
     if 1 < len(cells) <= MOST_RANKED:
         yield Pictures(
@@ -127,6 +129,32 @@ def _scores(cell: ReportCell) -> dict[str, str]:
     found = [scores for run in cell.finished if (scores := read_scores(run.view.folder)[0])]
     own = [scores for scores in found if scores.labels == cell.labels]
     return {"LRS": f"{fmean(one.lrs for one in own):.3f}", "ARS": f"{fmean(one.ars for one in own):.3f}"} if own else {}
+
+
+def _over_folds(cells: Sequence[ReportCell]) -> Iterator[Block]:
+    """Where runs have different test folds: on how many images each class is measured, and how far that can be off."""
+    for cell in cells:
+        pooled = cell.over_folds()
+        if pooled is None:
+            continue
+        accuracies, tested = [one.accuracy for one in pooled.classes], [one.tested for one in pooled.classes]
+        error = Z_95 * sampling_error(accuracies, tested)
+        yield (
+            f"{cell.name}: {pooled.folds} of {pooled.of_folds} test folds, pooled. On {sum(tested):,} images of"
+            f" {len(tested)} classes the mean is {pooled.mean:.1f} %, ± {error:.1f} points (95 %) by the number of"
+            " images alone."
+        )
+        rows = tuple(
+            (
+                one.name,
+                f"{one.tested:,}",
+                percent(one.accuracy),
+                interval_text(wilson_interval(one.accuracy, one.tested)),
+            )
+            for one in pooled.classes
+        )
+        table = Table(("class", "test images", "accuracy %", "95 % interval"), rows)
+        yield Folded(f"{len(rows)} classes", table) if len(rows) > MOST_RANKED else table
 
 
 def _text(spread: Spread | None) -> str | None:

@@ -2,13 +2,13 @@
 
 Accuracies are percent and differences percentage points. A figure of a seed is the mean over its networks; of a cell
 with several seeds the mean of these means, since networks that were trained on one set are no independent samples of
-the method. Of a single seed there are only its networks, which say nothing of how far another seed would lie.
+the method. Test folds are pooled: each class is measured on its images in all of them.
+Of a single seed there are only its networks, which say nothing of how far another seed would lie.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,7 +18,7 @@ from engine.run.events import BOUND, DataReady
 from engine.run.schema import flat
 from engine.run.settings import RunSettings
 from ltdd_tui.formatting import mean_and_std
-from ltdd_tui.runs.comparison import ComparedRun, differing_settings, seed_groups, seed_mean, text_of
+from ltdd_tui.runs.comparison import ComparedRun, SeedMean, differing_settings, seed_groups, seed_mean, text_of
 from ltdd_tui.runs.figures import bounding_experts, class_means, head_to_tail
 from ltdd_tui.runs.rows import Row
 
@@ -164,23 +164,20 @@ class ReportCell:
 
     def figure(self, label: str) -> Spread | None:
         """One figure, as rows of results call it: `final`, `best`, `random`, `initialization`."""
-        rows = [(run, row) for run in self.finished if (row := run.rows.get(label))]
-        if label == "final" and (mean := seed_mean(self.finished)):
-            # Test folds are pooled there.
-            return Spread(mean.mean, mean.std, self.seeds if mean.std is not None else 1)
-        return self._over_seeds(rows)
-
-    def _over_seeds(self, rows: Sequence[tuple[ComparedRun, Row]]) -> Spread | None:
-        if not rows:
-            return None
-        by_seed: dict[int, list[float]] = {}
-        for run, row in rows:
-            by_seed.setdefault(run.view.settings.seed if run.view.settings else 0, []).append(row.accuracy_mean)
-        if len(rows) == 1:
-            row = rows[0][1]
+        runs = [run for run in self.finished if label in run.rows]
+        if len(runs) == 1:
+            row = runs[0].rows[label]
             return Spread(row.accuracy_mean, row.accuracy_std if row.repeats > 1 else None, row.repeats, "networks")
-        means = [statistics.fmean(values) for values in by_seed.values()]
-        return Spread(statistics.fmean(means), statistics.stdev(means) if len(means) > 1 else None, len(means))
+        mean = seed_mean(runs, label)
+        if mean is None:
+            return None
+        seeds = {run.view.settings.seed for run in runs if run.view.settings}
+        return Spread(mean.mean, mean.std, len(seeds) if mean.std is not None else 1)
+
+    def over_folds(self, label: str = "final") -> SeedMean | None:
+        """One figure, pooled over the test folds of its runs; None where they have no different ones."""
+        mean = seed_mean([run for run in self.finished if label in run.rows], label)
+        return mean if mean and mean.folds else None
 
     @cached_property
     def final(self) -> Spread | None:
@@ -197,17 +194,12 @@ class ReportCell:
     @cached_property
     def bounds(self) -> list[Bound]:
         """What networks reach that its runs trained on all images: those of the stage `bounds`, else the experts."""
-        rows: dict[str, list[tuple[ComparedRun, Row]]] = {}
+        labels = dict[str, None]()
         for run in self.finished:
             experts = bounding_experts(run.view.state)[0]
-            for label, row in run.rows.items():
-                if label.startswith(STATED_BOUND) or label == experts:
-                    rows.setdefault(label, []).append((run, row))
-        count = len(self.class_names)
+            labels |= dict.fromkeys(own for own in run.rows if own.startswith(STATED_BOUND) or own == experts)
         found = [
-            Bound(label, spread.mean, tuple(class_means([row.per_class for _, row in own], count)))
-            for label, own in rows.items()
-            if (spread := self._over_seeds(own))
+            Bound(label, spread.mean, tuple(self.by_class(label))) for label in labels if (spread := self.figure(label))
         ]
         return [one for one in found if one.label.startswith(STATED_BOUND)] or found
 
@@ -240,9 +232,13 @@ class ReportCell:
         """The final row of each finished run; where there is none, those of the last checks."""
         return [row for run in self.shown if (row := run.latest)]
 
-    def by_class(self) -> list[float | None]:
-        """The latest accuracy of each class in the order of the data, over all runs."""
-        return class_means([row.per_class for row in self.latest], len(self.class_names))
+    def by_class(self, label: str | None = None) -> list[float | None]:
+        """The accuracy of each class in the order of the data, over all runs: in one figure, or the latest one."""
+        if pooled := self.over_folds(label or "final"):
+            by_name = {one.name: one.accuracy for one in pooled.classes}
+            return [by_name.get(name) for name in self.class_names]
+        rows = self.latest if label is None else [run.rows[label] for run in self.shown if label in run.rows]
+        return class_means([row.per_class for row in rows], len(self.class_names))
 
     @property
     def data(self) -> DataReady | None:

@@ -173,19 +173,18 @@ def _check_curve(cell: ReportCell, place: int) -> plots.Series | None:
 
 
 def _bars(cells: Sequence[ReportCell]) -> Iterator[Picture]:
-    def random_of(cell: ReportCell) -> list[float | None]:
-        rows = [run.rows["random"].per_class for run in cell.shown if "random" in run.rows]
-        return class_means(rows, len(cell.class_names))
-
     def bound_of(cell: ReportCell) -> list[float | None]:
         return numbers(cell.bound.per_class if cell.bound else (), len(cell.class_names))
 
-    values = [value for cell in cells for own in (cell.by_class(), random_of(cell), bound_of(cell)) for value in own]
+    values = [
+        value for cell in cells for own in (cell.by_class(), cell.by_class("random"), bound_of(cell)) for value in own
+    ]
     # One axis for all, so that the bars of one plot compare with those of another.
     top = max((value for value in values if value is not None), default=100.0)
     for place, cell in enumerate(cells):
         order = cell.head_to_tail
-        final, random, bound = ([own[at] for at in order] for own in (cell.by_class(), random_of(cell), bound_of(cell)))
+        values_of = cell.by_class(), cell.by_class("random"), bound_of(cell)
+        final, random, bound = ([own[at] for at in order] for own in values_of)
         image = plots.bars_plot(
             [cell.class_names[at] for at in order],
             [cell.groups[at] for at in order],

@@ -172,8 +172,8 @@ def verdicts(runs: Sequence[ComparedRun]) -> Iterator[Block]:
         yield Heading("Verdicts" if len(judged) > 1 else "Verdict")
     for run, (_, lines) in judged[:MOST_LISTED]:
         yield f"{run.name}: {'; '.join(lines)}."
-        rows = tuple((row.name, row.figures, str(row.networks), row.seconds) for row in comparison(run.view.state))
-        yield Table(("trained on", "accuracy %", "networks", "time of each"), rows)
+        if rows := comparison(run.view.state):
+            yield Table(rows[0], tuple(rows[1:]))
     yield from _more(len(judged))
 
 

@@ -10,12 +10,11 @@ from typing import Any
 
 from engine.run.metrics import GROUPS, group_means
 from engine.run.schema import flat, leaves
-from ltdd_tui.formatting import factor_name, mean_and_std, percent
+from ltdd_tui.formatting import factor_name, mean_and_std, percent, short_verdict
 from ltdd_tui.runs.figures import beyond_published
 from ltdd_tui.runs.rows import Row, by_label, has_regimes, rows_from_state
 from ltdd_tui.runs.state import RunView
 from ltdd_tui.runs.tables import Cell, Table, TableFormat
-from ltdd_tui.runs.verdict import short_verdict
 
 TAGS = "ABCDEF"
 
@@ -260,8 +259,8 @@ def _spread(row: Row | None) -> str:
     return mean_and_std(row.accuracy_mean, row.accuracy_std, row.repeats) if row else "-"
 
 
-def seed_mean(runs: Sequence[ComparedRun]) -> SeedMean | None:
-    """The mean over finished runs that differ in seed or test fold alone; None of a single one."""
+def seed_mean(runs: Sequence[ComparedRun], label: str = "final") -> SeedMean | None:
+    """The mean of one figure over runs that have it and differ in seed or test fold alone; None of a single run."""
     # A seed counts once, also where two runs have it; and so does a fold of a seed.
     by_seed: dict[int, dict[int, list[ComparedRun]]] = {}
     for run in runs:
@@ -276,8 +275,9 @@ def seed_mean(runs: Sequence[ComparedRun]) -> SeedMean | None:
     if any(by_fold.keys() != folds.keys() for by_fold in by_seed.values()):
         by_seed = {0: folds}
     classes: tuple[PooledClass, ...] = ()
-    if len(folds) > 1:
-        pooled = [_pooled(by_fold) for by_fold in by_seed.values()]
+    pooled = [_pooled(by_fold, label) for by_fold in by_seed.values()] if len(folds) > 1 else []
+    # An older run may not say how many test images a class has.
+    if pooled and all(pooled):
         accuracies = [statistics.fmean(one.accuracy for one in of_seed) for of_seed in pooled]
         by_name: dict[str, list[PooledClass]] = {}
         for one in chain.from_iterable(pooled):
@@ -287,7 +287,7 @@ def seed_mean(runs: Sequence[ComparedRun]) -> SeedMean | None:
         )
     else:
         accuracies = [
-            statistics.fmean(run.rows["final"].accuracy_mean for same in by_fold.values() for run in same)
+            statistics.fmean(run.rows[label].accuracy_mean for same in by_fold.values() for run in same)
             for by_fold in by_seed.values()
         ]
     settings = runs[0].view.settings
@@ -302,8 +302,8 @@ def seed_mean(runs: Sequence[ComparedRun]) -> SeedMean | None:
     )
 
 
-def _pooled(by_fold: Mapping[int, Sequence[ComparedRun]]) -> list[PooledClass]:
-    """Every class over the folds of one seed, those of the first run head to tail."""
+def _pooled(by_fold: Mapping[int, Sequence[ComparedRun]], label: str) -> list[PooledClass]:
+    """Every class over the folds of one seed, in the order of the data."""
     groups: dict[str, str] = {}
     right: dict[str, float] = {}
     tested: dict[str, int] = {}
@@ -312,7 +312,7 @@ def _pooled(by_fold: Mapping[int, Sequence[ComparedRun]]) -> list[PooledClass]:
             data = run.view.state.data
             if data is None:
                 continue
-            accuracies = run.by_class()
+            accuracies = dict(zip(data.class_names, run.rows[label].per_class, strict=False))
             for name, group, count in zip(data.class_names, data.groups, data.test_counts, strict=False):
                 groups.setdefault(name, group)
                 right[name] = right.get(name, 0.0) + (accuracies.get(name) or 0.0) * count / len(same)

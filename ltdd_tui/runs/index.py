@@ -19,14 +19,13 @@ from engine.run.metrics import Figures, Metrics, readable_metrics, sound_metrics
 from engine.run.presets import load_preset
 from engine.sweep.cells import SweepFolder
 from engine.sweep.grid import read_grid
-from ltdd_tui.formatting import factor_name, first_few, percent_done, stage_name
+from ltdd_tui.formatting import factor_name, first_few, percent_done, short_verdict, stage_name
 from ltdd_tui.runs.feed import MOST_LOOKS, events_size
 from ltdd_tui.runs.find import last_change
 from ltdd_tui.runs.notes import read_notes
 from ltdd_tui.runs.overall_progress import overall_progress
 from ltdd_tui.runs.stages import planned_stages
 from ltdd_tui.runs.state import RunState, crashed_if_worker_died, fold
-from ltdd_tui.runs.verdict import short_verdict
 
 HEAD_BYTES = 1 << 14
 TAIL_BYTES = 1 << 16
@@ -53,7 +52,8 @@ class Overview:
     its standard deviation, where there is another regime than `stored`. `queued_behind` are the runs that the worker
     of a queued one waits for. `seconds` is the work that a finished one took, `failure` why a failed one failed.
     `cells` is of a sweep alone: how many of its cells are done, and how many it has. `verdict` is what a finished run
-    says should be used, `check_on` whether checks are on test or validation images.
+    says should be used, `check_on` whether checks are on test or validation images. `diverged`: whether networks of the
+    final evaluation did, which spoils its accuracy.
     """
 
     name: str
@@ -82,6 +82,7 @@ class Overview:
     cells: tuple[int, int] | None = None
     verdict: str = ""
     check_on: str = "test"
+    diverged: bool = False
 
     @property
     def regimes(self) -> tuple[str, ...]:
@@ -142,6 +143,7 @@ def overview(folder: RunFolder) -> Overview:
         interrupted=left_off[-1] if left_off and state.status == "done" else None,
         check_mean=checks[-1].accuracy_mean if checks else None,
         check_on=checks[-1].tested_on if checks else "test",
+        diverged=bool(final and final.diverged),
         verdict=short_verdict(verdict.use if verdict else None),
         queued_behind=state.queued_behind if state.status == "queued" else (),
         seconds=sum((sound.stage_seconds or {}).values()) or None,

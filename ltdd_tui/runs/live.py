@@ -127,6 +127,7 @@ class LiveRun:
         self._manifest = CachedFile(folder.manifest, lambda path: read_manifest(folder), Manifest())
         self._confusion: CachedFile[Confusion | None] = CachedFile(folder.confusion, read_confusion, None)
         self._stored: CachedFile[str] = CachedFile(folder.metrics, _read_stored, "")
+        self._damage: CachedFile[Fault | None] = CachedFile(folder.result, lambda _: folder.damaged_result(), None)
         self._console: CachedFile[tuple[str, ...]] = CachedFile(folder.console, printed, ())
         self._notes: CachedFile[Notes] = CachedFile(folder.notes, read_notes, Notes())
         self._known = (True, False)
@@ -169,12 +170,23 @@ class LiveRun:
             notes=self._notes.read(),
             confusion=self._confusion.read(),
             stored=self._stored.read(),
+            damage=self._damage.read(),
         )
 
 
 def _without_events(view: RunView) -> tuple[object, ...]:
     """What of a view changes without an event."""
-    return view.gone, view.alive, view.settings, view.console, view.manifest, view.notes, view.confusion, view.stored
+    return (
+        view.gone,
+        view.alive,
+        view.settings,
+        view.console,
+        view.manifest,
+        view.notes,
+        view.confusion,
+        view.stored,
+        view.damage,
+    )
 
 
 def read_settings(config: Path) -> SettingsAndFaults:

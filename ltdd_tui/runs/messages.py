@@ -8,11 +8,12 @@ from typing import Literal
 
 from engine.run import events as e
 from engine.run.errors import Fault
+from engine.run.metrics import diverged_text
 from ltdd_tui.formatting import duration, first_few, mean_and_std, percent, percent_done, stage_name
 from ltdd_tui.runs.figures import KINDS
 from ltdd_tui.runs.overall_progress import overall_progress
 from ltdd_tui.runs.rows import BY_TEACHER, Row, by_label, has_regimes, rows_from_state
-from ltdd_tui.runs.state import RunState, RunView
+from ltdd_tui.runs.state import RunState, RunView, recovered_warning
 from ltdd_tui.runs.verdict import verdict_lines
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -108,14 +109,17 @@ def closing_line(rows: Sequence[Row], class_counts: Sequence[int], ipc: int | No
     final = own.get("final")
     if final is None or not class_counts or not ipc:
         return ""
-    # The classifier experts decouple head from tail, and so reach more than the others.
+    # Bounds were measured for this very comparison. Of experts, those of the classifier decouple head from tail, and so
+    # reach more than the others.
+    bounds = [row for label, row in own.items() if label.startswith(e.BOUND)]
     experts = [own[f"{kind} experts"] for kind in KINDS if f"{kind} experts" in own]
+    everything = max(bounds, key=lambda row: row.accuracy_mean, default=experts[-1] if experts else own.get("teacher"))
     random, start = own.get("random"), own.get("initialization")
     compared = [(random.title if random else "", random), ("start", start)]
-    compared.append((f"all {sum(class_counts):,} images", experts[-1] if experts else own.get("teacher")))
+    compared.append((f"all {sum(class_counts):,} images", everything))
     others = ", ".join(f"{name} {percent(row.accuracy_mean)}" for name, row in compared if row)
     reached = mean_and_std(final.accuracy_mean, final.accuracy_std, final.repeats)
-    regime = f" with {final.labels} labels" if has_regimes(rows) else ""
+    regime = (f" with {final.labels} labels" if has_regimes(rows) else "") + final.diverged
     return f"{ipc * len(class_counts):,} images reach {reached} %{regime}" + (f"; {others}" if others else "")
 
 
@@ -187,6 +191,9 @@ def notice(
         return Notice("warning", left_off, tuple(faults), EVALUATES_ON)
     if view.settings is None:
         return Notice("warning", "config.yaml cannot be read; what depends on the settings is left out")
+    if view.damage:
+        lines = (f"{view.damage.where}: {view.damage.what}",)
+        return Notice("error", "the result is damaged", lines, "`r` writes it anew, from what else the run has kept")
     if told := verdict_lines(state):
         advice, lines = told
         return Notice("information", f"verdict: {advice}" if advice else "verdict", tuple(lines))
@@ -290,7 +297,10 @@ def log_message(item: e.Stamped | e.Warned, state: RunState | None = None) -> st
             how = f", {event.labels} labels" if told else ""
             subject = event.subject.replace("_", " ") + BY_TEACHER * event.teacher_labels
             how += ", validation images" if event.tested_on == "validation" else ""
+            how += diverged_text(event)
             return f"evaluated {subject}{at} on {event.arch}{how}: {accuracy} % (n={repeats}; {groups})"
+        case e.Recovered():
+            return log_message(recovered_warning(event))
         case e.Chosen():
             return f"{CHOSEN.get(event.of, event.of)}: {event.chosen} ({event.why})"
         case e.Verdict():

@@ -54,6 +54,6 @@ def _stages_at(stages: Stages, at: int, seconds: float) -> Stages:
 
 
 def frames(state: RunState) -> list[int]:
-    """The iterations at which something was kept to look at: a preview or a check."""
+    """The iterations with something to look at: a preview, a check, or a return after matching diverged."""
     checks = [event.iteration for event in state.evaluated("check") if event.iteration is not None]
-    return sorted({0, *state.previews, *checks})
+    return sorted({0, *state.previews, *checks, *(event.back_to for event in state.recoveries)})

@@ -141,6 +141,8 @@ class RunSummaryReader:
                 self.summary = _from_grid(sweep)
                 return True
             settings, faults = read_settings(self.folder.config)
+            if damage := self.folder.damaged_result():
+                faults = (*faults, damage)
             # The figures of a finished run stand in one small file: no need to replay a hundred thousand events.
             if (metrics := readable_metrics(self.folder)) and not self.folder.is_running():
                 self.summary = _from_metrics(metrics, settings, faults)

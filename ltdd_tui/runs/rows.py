@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.run.events import BOUND, SELECTION, Evaluated
-from engine.run.metrics import Figures, Metrics, StoredBytes, expert_figures
+from engine.run.metrics import Figures, Metrics, StoredBytes, diverged_text, expert_figures
 from ltdd_tui.formatting import size
 from ltdd_tui.runs.state import EXPERT_STAGES, RunState
 
@@ -26,6 +26,7 @@ class Row:
 
     `per_class` is None for a class without test images. `labels` is the label regime, empty for experts and teachers.
     `teacher_labels`: these real images had the teacher's labels, not their classes. `tested_on`: test or validation.
+    `diverged`: how many of the networks did, in words, where any did.
     """
 
     label: str
@@ -38,11 +39,13 @@ class Row:
     labels: str = ""
     teacher_labels: bool = False
     tested_on: str = "test"
+    diverged: str = ""
 
     @property
     def title(self) -> str:
         """What is written before its figures: runs whose random images have other labels must not look alike."""
-        return self.label + BY_TEACHER * self.teacher_labels + f" ({self.tested_on})" * (self.tested_on != "test")
+        tested_on = f" ({self.tested_on})" * (self.tested_on != "test")
+        return self.label + BY_TEACHER * self.teacher_labels + tested_on + self.diverged
 
 
 def is_sound(figures: Evaluated | Figures, test_counts: Sequence[int]) -> bool:
@@ -70,6 +73,7 @@ def row_of(label: str, figures: Evaluated | Figures, repeats: int = 1, labels: s
         figures.labels if isinstance(figures, Evaluated) else labels,
         bool(figures.teacher_labels),
         figures.tested_on if isinstance(figures, Evaluated) else "test",
+        diverged_text(figures),
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from engine.run import events as e
+from engine.run.errors import Fault
 from engine.run.fields import LabelRegime
 from engine.run.folder import RunFolder
 from engine.run.manifest import Manifest
@@ -42,7 +43,8 @@ class RunState:
     `expert_epochs` and `experts_done` by (kind, number), and so is `training`, the share of its epochs that an
     expert under way has done; `checkpoint` is the last iteration that survives a crash. `left_off` is how the last
     worker of a finished run ended that evaluated it again and did not finish that. `queued_behind` are the runs
-    that its worker waits for. `choices` are those by validation images, in their order.
+    that its worker waits for. `choices` are those by validation images, in their order; `recoveries` the returns of
+    matching after it diverged.
     """
 
     status: Status = "waiting"
@@ -63,6 +65,7 @@ class RunState:
     warnings: list[e.Warned] = field(default_factory=list)
     failures: tuple[e.RunBroke, ...] = ()
     choices: tuple[e.Chosen, ...] = ()
+    recoveries: tuple[e.Recovered, ...] = ()
     verdict: e.Verdict | None = None
     finished: e.RunFinished | None = None
     left_off: Status | None = None
@@ -193,6 +196,10 @@ class RunState:
             case e.Chosen():
                 # A worker that goes on chooses again what was chosen before.
                 self.choices = (*(own for own in self.choices if own.of != event.of or event.of == "rates"), event)
+            case e.Recovered():
+                self._warn(recovered_warning(event))
+                self.recoveries = (*self.recoveries, event)
+                self._go_back(event.back_to)
             case e.Verdict():
                 self.verdict = event
             case e.DataReady():
@@ -234,6 +241,10 @@ class RunState:
         distill = self.stages.by_name.get(DISTILL)
         if distill and distill.status == "interrupted":
             distill.done = float(at)
+        self._go_back(at)
+
+    def _go_back(self, at: int) -> None:
+        """Leaves out what lies past iteration `at`."""
         self.steps = self.steps.until(at)
         self.previews = {key: preview for key, preview in self.previews.items() if key <= at}
         self.choices, self.verdict = tuple(own for own in self.choices if own.iteration <= at), None
@@ -279,6 +290,14 @@ def fold(state: RunState, items: Iterable[e.Stamped | e.Warned]) -> RunState:
     return state
 
 
+def recovered_warning(event: e.Recovered) -> e.Warned:
+    """That matching diverged, what was seen, and from where it goes on with which rates."""
+    where = f"from iteration {event.back_to} with all rates times {event.rates:g}"
+    return e.Warned(
+        f"matching diverged ({event.what}); it goes on {where}", "a new run with lower rates needs no return"
+    )
+
+
 def crashed_if_worker_died(state: RunState, alive: bool) -> RunState:
     """If the events say that a worker is at work but none holds the run, it died at the time of the last event.
 
@@ -314,7 +333,7 @@ class RunView:
 
     `settings` is None where config.yaml cannot be read. `version` grows with every change, so that a panel can tell.
     `alive` is whether a worker holds the run, `console` the last lines that it printed, `manifest` its manifest.json,
-    `notes` a person's own words on it, `stored` what the result takes where it is kept.
+    `notes` a person's own words on it, `stored` what the result takes where it is kept, `damage` what is wrong with it.
     """
 
     folder: RunFolder
@@ -330,3 +349,4 @@ class RunView:
     notes: Notes = field(default_factory=Notes)
     confusion: Confusion | None = None
     stored: str = ""
+    damage: Fault | None = None

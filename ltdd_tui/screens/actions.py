@@ -194,7 +194,7 @@ class RunActions(Screen[None]):
 
     def _told_done(self, folder: RunFolder) -> bool:
         """Whether the run is done, which is then said."""
-        if done := folder.distilled.exists() and bool(whole_metrics(folder)[0]):
+        if done := folder.distilled.exists() and bool(whole_metrics(folder)[0]) and not folder.damaged_result():
             self.tell("the run is done; v evaluates it on further networks", title=folder.name)
         return done
 

@@ -63,7 +63,7 @@ def test_a_gang_that_is_stopped_and_resumed_alone_gives_the_bytes_of_one_process
     with pytest.raises(Stopped), joined() as gang:
         finished(tmp_path / "gang", gang, stop_after=2)
     assert rank_1.wait(20) == 0, "the other rank ends without an error when rank 0 stops"
-    state = load_state(tiny_context(tmp_path / "gang", tiny_settings(**OWN)).folder, CPU)
+    state = load_state(tiny_context(tmp_path / "gang", tiny_settings(**OWN)).folder, CPU, lambda event: None)
     assert state is not None and state.iteration == 2
     resumed, _ = finished(tmp_path / "gang")
     alone, losses = finished(tmp_path / "alone")

@@ -11,15 +11,18 @@ import pytest
 import torch
 
 from engine import judging, pipeline
-from engine.checkpoints import DistillState, best_check, load_set
+from engine.checkpoints import DistillState, best_check, load_set, load_state
 from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.distilled import DistilledSet
-from engine.run.errors import Stopped
-from engine.run.events import Chosen, Evaluated, Event
+from engine.matching.plain import IterationResult
+from engine.matching.synthetic import Synthetic
+from engine.run.errors import Diverged, Stopped
+from engine.run.events import Chosen, Evaluated, Event, MatchingStep, Recovered
+from engine.run.folder import RunFolder
 from engine.run.settings import RunSettings
 from engine.stages.evaluate import EvaluationTarget
-from tests.engine.tiny_run import figures, tiny_context, tiny_data, tiny_set, tiny_settings
+from tests.engine.tiny_run import CPU, figures, tiny_context, tiny_data, tiny_set, tiny_settings
 
 CHOOSE_BY = ("check", "start", "chose")
 
@@ -49,6 +52,89 @@ def test_a_start_before_check_from_is_neither_checked_nor_best(
     assert best_check(context.folder) == best
 
 
+# ---- Matching that diverges ----
+
+
+class Bowl:
+    """A matcher whose loss is half the images' square: with a rate above 2 each step throws them farther out."""
+
+    def gradient(self, synthetic: Synthetic, *_: object) -> IterationResult:
+        own = Synthetic(synthetic.images, torch.zeros_like(synthetic.label_logits), torch.zeros(()))
+        return IterationResult(own, torch.tensor(0.9), None, "")
+
+
+def distilled_in_a_bowl(root: Path, image_lr: float, *stops_after: int) -> tuple[DistillState, list[Event]]:
+    """Twelve iterations with a checkpoint after every fourth; stopped after as many steps as asked to, and resumed."""
+    matching = {"iterations": 12, "max_start_epoch": 1, "checkpoint_every": 4, "image_momentum": 0.0}
+    evaluate = {"every": 12, "check_from": 12, "repeats": 2, "epochs": 2}
+    settings, events = tiny_settings(matching=matching | {"image_lr": image_lr}, evaluate=evaluate), list[Event]()
+    context, data = tiny_context(root, settings, events), tiny_data(settings)
+
+    def check_stop() -> None:
+        if sum(isinstance(event, MatchingStep) for event in events) in stops_after:
+            raise Stopped("stopped on request")
+
+    context = replace(context, check_stop=check_stop)
+    for _ in stops_after:
+        with pytest.raises(Stopped):
+            judging.distill_and_check(context, data, tiny_set(data), Bowl())  # type: ignore[arg-type]
+        events.append(MatchingStep(0, None, None, 0.0, 0.0))
+    return judging.distill_and_check(context, data, tiny_set(data), Bowl()), events  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def no_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "evaluate", lambda *_: figures("check", 12))
+    monkeypatch.setattr(judging, "save_preview", lambda *_: None)
+
+
+@pytest.mark.usefixtures("no_checks")
+def test_matching_that_diverges_goes_back_with_half_the_rates_and_a_stop_anywhere_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    # 2.9 throws the images out by iteration 8, half of that does not.
+    whole, events = distilled_in_a_bowl(tmp_path / "whole", 2.9)
+    told = [event for event in events if isinstance(event, Recovered)]
+    assert [(event.iteration, event.back_to, event.rates) for event in told] == [(8, 4, 0.5)]
+    assert "iteration 8" in told[0].what and "the set has exploded" in told[0].what
+    assert whole.recovered == (8,) and whole.iteration == 12
+    # Of the states that stops have saved before it diverges none is gone back to; an added step counts each stop.
+    for stops_after in ((5, 7, 9), (7, 10, 13)):
+        again, _ = distilled_in_a_bowl(tmp_path / str(stops_after), 2.9, *stops_after)
+        assert torch.equal(again.synthetic.images, whole.synthetic.images) and again.recovered == (8,)
+
+
+@pytest.mark.usefixtures("no_checks")
+def test_matching_that_still_diverges_fails_with_what_it_saw_also_when_resumed(tmp_path: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(Diverged, match=r"the set has exploded .*, also with all rates divided by 8"):
+            distilled_in_a_bowl(tmp_path, 1e6)
+    kept = load_state(RunFolder(tmp_path), CPU)
+    assert kept is not None and kept.iteration == 0 and kept.recovered == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("smallest", "random", "chosen"), [(2, 60.0, "herding"), (2, 85.0, "random"), (20, 85.0, "herding")]
+)
+def test_another_start_has_to_be_better_than_few_images_can_show_by_chance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, smallest: int, random: float, chosen: str
+) -> None:
+    settings = choosing()
+    validation = settings.validation.model_copy(update={"smallest": smallest})
+    settings = settings.model_copy(update={"validation": validation})
+    context, data = tiny_context(tmp_path, settings), tiny_data(settings)
+    means = {"start herding": 50.0, "start random": random}
+    monkeypatch.setattr(
+        judging, "evaluate", lambda _, __, target, *___: figures(target.name, 0, mean=means[target.name])
+    )
+    start = tiny_set(data)
+    judged = judging.choose_start(context, data, start, None, lambda *_: start)
+    assert judged.name == chosen
+    # Where a class has no validation images, its own train images say nothing of another start: none is tried.
+    assert set(judged.tried) == ({"herding"} if data.stand_ins else {"herding", "random"})
+    assert bool(data.stand_ins) == (smallest == 20)
+
+
 # ---- Whole runs, on digits: never worse than the start, and the same bytes after a kill anywhere ----
 
 
@@ -57,7 +143,7 @@ def choosing(**matching: object) -> RunSettings:
     return tiny_settings(
         "ltdd-plus",
         compile="never",
-        validation={"share": 0.2, "patience": 1, "networks": 2, "candidates": ["random"]},
+        validation={"share": 0.2, "smallest": 2, "patience": 1, "networks": 2, "candidates": ["random"]},
         matching={"iterations": 6, "max_start_epoch": 1, "syn_steps": 2, "syn_steps_cls": 2} | matching,
         evaluate={"repeats": 2, "epochs": 2, "every": 1, "arch": ["convnet"]},
         initialize={"images": "herding", "labels": "teacher"},
@@ -120,6 +206,24 @@ def test_a_run_that_is_killed_after_each_choice_ends_with_the_same_bytes(
     assert again.folder.distilled.read_bytes() == whole.folder.distilled.read_bytes()
     checks = "checks.json"
     assert (again.folder.checkpoint / checks).read_bytes() == (whole.folder.checkpoint / checks).read_bytes()
+
+
+def test_evaluated_again_the_labels_are_adjusted_by_the_start_that_the_settings_ask_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = choosing()
+    adjusted = settings.teacher.model_copy(update={"label_adjustment": "adsa"})
+    context = tiny_context(tmp_path, settings.model_copy(update={"teacher": adjusted}))
+    prepared = pipeline.prepare(context)
+
+    def another(context: Context, data: LongTailedData, start: Synthetic, *_: object) -> judging.JudgedStart:
+        return judging.JudgedStart("noise", start._replace(images=tiny_set(data).images), {})
+
+    monkeypatch.setattr(pipeline, "choose_start", another)
+    begun = pipeline._starting_set(context, prepared)
+    again = pipeline._starting_set(context, prepared, begun.synthetic)
+    assert begun.teacher is not None and again.teacher is not None
+    assert begun.teacher.tau == again.teacher.tau != 0 and again.synthetic is begun.synthetic
 
 
 def test_no_choice_sees_a_test_image(

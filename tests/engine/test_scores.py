@@ -15,7 +15,7 @@ from engine.data.dataset import LongTailedData
 from engine.pipeline import score
 from engine.run.errors import InputError
 from engine.run.events import Evaluated, Event, RunFinished, StageStarted
-from engine.run.folder import write_json
+from engine.run.folder import read_json, write_json
 from engine.run.scores import PARTS, STEP_SIZES
 from engine.run.settings import RunSettings
 from engine.stages.evaluate import EvaluationTarget, evaluate
@@ -129,7 +129,7 @@ def test_with_hard_labels_as_its_own_recipe_the_sets_step_size_is_searched_too(
 ) -> None:
     settings = tiny_settings(**SHORT)
     folder = finish_run(tmp_path, settings).folder
-    write_json(folder.metrics, json.loads(folder.metrics.read_text()) | {"labels": "hard"})
+    write_json(folder.metrics, read_json(folder.metrics) | {"labels": "hard"})
     score(tiny_context(tmp_path, settings), 2)
     assert len(asked) == 6 + 6 * len(STEP_SIZES)
     found = json.loads(folder.scores.read_text())["parts"]

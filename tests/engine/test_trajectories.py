@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
 
+from engine.run.errors import RunFailed
 from engine.run.expert_cache import classifier_epochs, representation_epochs
+from engine.run.folder import write_atomically
 from engine.run.network_cost import network_cost
 from engine.run.presets import load_preset
 from engine.training.accuracy import ClassFigures
@@ -109,3 +112,14 @@ def test_a_damaged_file_or_one_with_too_few_epochs_is_not_loaded(damage):
     assert store.load(0, 2) is not None and store.load(0, 3) is None and store.load(1, 0) is None
     store.path(0).write_bytes(damage(store.path(0).read_bytes()))
     assert store.load(0, 0) is None
+
+
+def test_experts_that_are_not_finite_are_neither_kept_nor_taken_from_the_cache():
+    store, good = ExpertStore("key", "float16"), trajectory(3, 5)
+    with pytest.raises(RunFailed, match=r"weights of expert 0 are not finite as torch\.float16"):
+        store.save(0, replace(good, weights=good.weights * 1e6))
+    assert not store.path(0).exists()
+    # As an older version has kept them.
+    bad = {"weights": torch.full((3, 5), torch.nan), "per_class": good.per_class, "norms": good.norms}
+    write_atomically(store.path(0), save(bad))
+    assert store.load(0, 1) is None

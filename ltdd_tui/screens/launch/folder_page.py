@@ -91,8 +91,9 @@ def class_lines(found: Inventory, width: int) -> list[Content]:
 
 
 def choice_lines(proposal: Proposal, run_plan: RunPlan, width: int) -> list[Content]:
-    """What the run costs, then each setting with its value, and its reason below."""
-    lines = [*labelled(plan_lines(run_plan, stages_in_a_line=True), width, LABEL_WIDTH).split("\n"), EMPTY]
+    """Whether it fits into the minutes and what it costs, then each setting with its value, and its reason below."""
+    lines = wrapped(proposal.too_few, width, WARNING, first=Content("! ")) if proposal.too_few else []
+    lines += [*labelled(plan_lines(run_plan, stages_in_a_line=True), width, LABEL_WIDTH).split("\n"), EMPTY]
     for choice in proposal.choices:
         value = proposal.form.text(choice.setting) or "empty"
         lines.append(Content.assemble(choice.setting, "  ", (value, "bold $text-accent")))

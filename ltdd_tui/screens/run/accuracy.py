@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 
 from engine.run.events import Evaluated
-from engine.run.metrics import interval_text
+from engine.run.metrics import diverged_text, interval_text
 from ltdd_tui.formatting import clean, mean_and_std, percent
 from ltdd_tui.runs.figures import ClassAccuracies, ClassAccuracy, class_accuracies
 from ltdd_tui.runs.rows import BY_TEACHER, Row, by_label, has_regimes, rows_from_state
@@ -256,4 +256,4 @@ def _title(accuracies: ClassAccuracies, labels: str) -> str:
 
 def _figure(event: Evaluated) -> str:
     on = f" ({VALIDATION})" if event.tested_on == VALIDATION else ""
-    return mean_and_std(event.accuracy_mean, event.accuracy_std, event.repeats) + on
+    return mean_and_std(event.accuracy_mean, event.accuracy_std, event.repeats) + on + diverged_text(event)

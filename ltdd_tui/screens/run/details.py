@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from rich.cells import cell_len
 from textual.content import Content
 
 from ltdd_tui.formatting import duration, percent, stage_name
@@ -14,10 +15,9 @@ from ltdd_tui.runs.verdict import comparison
 from ltdd_tui.screens.panel import LinesPanel
 from ltdd_tui.screens.run.header import clock, speed
 from ltdd_tui.widgets.bars import cells, gauge, resampled
-from ltdd_tui.widgets.lines import ACCENT, EMPTY, GOOD, MUTED, STRONG, WARNING, fit, spread, wrapped
+from ltdd_tui.widgets.lines import ACCENT, EMPTY, GOOD, MUTED, WARNING, fit, spread, wrapped
 
 LABEL_CELLS, BAR_CELLS = 11, 12
-COMPARED_CELLS = (12, 6, 8)
 SIGNS = {"done": ("✓", GOOD), "running": ("●", ACCENT), "interrupted": ("■", WARNING), "pending": ("·", MUTED)}
 
 
@@ -90,18 +90,18 @@ def _facts(view: RunView, now: float) -> Iterator[tuple[str, str]]:
 
 
 def _comparison_lines(state: RunState, width: int) -> Iterator[Content]:
-    """What a person could train on instead of the final set, once that is measured: accuracy, networks, seconds."""
+    """What a person could train on, once the verdict on it is there: accuracy, seconds of a network, bytes."""
     rows = comparison(state)
-    if state.verdict is None or not rows:
+    if not rows:
         return
     yield EMPTY
-    tests = state.data.test_images if state.data else 0
-    yield Content.styled(f"trained on: accuracy % on {tests:,} test images, networks, seconds of each", MUTED)
-    name_cells = max(min(max(len(row.name) for row in rows), width - sum(COMPARED_CELLS)), 1)
-    for place, row in enumerate(rows):
-        cells_of = zip((row.figures, f"n={row.networks}", row.seconds), COMPARED_CELLS, strict=True)
-        figures = "".join(fit(text, wide, right=True) for text, wide in cells_of)
-        yield Content.assemble((fit(row.name, name_cells), STRONG if place == 0 else ""), (figures, MUTED))
+    widths = [max(map(cell_len, column)) + 2 for column in zip(*rows, strict=True)]
+    while len(widths) > 2 and sum(widths) > width:  # the bytes are in the sentence too
+        widths.pop()
+    first = max(1, min(widths[0], width - sum(widths[1:])))
+    for place, (name, *figures) in enumerate(rows):
+        texts = [fit(text, wide, right=True) for text, wide in zip(figures, widths[1:], strict=False)]
+        yield Content.assemble((fit(name, first), "" if place else MUTED), ("".join(texts), MUTED))
 
 
 def _stage_lines(state: RunState, now: float, width: int) -> Iterator[Content]:

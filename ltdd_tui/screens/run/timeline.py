@@ -74,7 +74,7 @@ class Scrubber(LinesView, can_focus=True):
     ]
     HELP = """\
 Moves through the iterations of a run: every panel shows how things stood then. The marks are the iterations at which
-pictures were saved or the set was checked.
+pictures were saved or the set was checked, or to which matching went back when it diverged.
 
 - left, right: a hundredth of the run; with shift: to the check before or after
 - home: the start, end: the live end; space plays; a click or a drag goes there

@@ -73,7 +73,7 @@ def accuracy_text(entry: RunEntry) -> str:
     labels = "" if run.regimes == ("stored",) else f" {run.labels}"
     if run.accuracy_mean is not None:
         # A final figure is always one of several networks, unless its spread is none.
-        return mean_and_std(run.accuracy_mean, run.accuracy_std, 2) + labels
+        return mean_and_std(run.accuracy_mean, run.accuracy_std, 2) + labels + " diverged" * run.diverged
     on = f" ({VALIDATION})" if run.check_on == VALIDATION else ""
     return f"{percent(run.check_mean)}{labels}{on} so far" if run.check_mean is not None else ""
 

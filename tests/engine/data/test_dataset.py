@@ -93,6 +93,34 @@ def test_validation_images_are_of_the_train_images_alone_and_no_longer_among_the
     assert any("no images of 5, 6, 7, 8" in text and "stand in" in text for text in told)
 
 
+def test_a_track_is_trained_on_or_tested_on_or_chosen_by_and_never_two_of_these(tmp_path: Path) -> None:
+    # Each track has one color; classes a and b share track 5, and all of c, which is large enough, is one track.
+    tracks = {"a": range(1, 6), "b": range(5, 10), "c": [11]}
+    for name, own in tracks.items():
+        (tmp_path / "train" / name).mkdir(parents=True)
+        (tmp_path / "test" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "test" / name / "0.png")
+        for track in own:
+            for i in range(20 // len(own)):
+                image = Image.new("RGB", (8, 8), (20 * track, i, 0))
+                image.save(tmp_path / "train" / name / f"track{track}_{i}.png")
+    given = {"name": "folder", "path": str(tmp_path), "test_groups": r"track(\d+)_"}
+    data, events = load(share=0.2, **given)
+
+    def seen(images: torch.Tensor) -> set[int]:
+        return {round(red * 255 / 20) for red in data.whitening.to_pixels(images)[:, 0, 0, 0].tolist()}
+
+    apart, own = seen(data.validation_images[data.validation_labels < 2]), seen(data.train_images)
+    assert not apart & own and apart | own == {*range(1, 10), 11}
+    assert data.validation_counts[:2] == [4, 4] and data.stand_ins == (2,) and data.class_counts == [16, 16, 20]
+    told = [event for event in events if isinstance(event, Warned)]
+    assert any("no images of c" in one.message and "two groups" in one.hint for one in told)
+    given["test_groups"] = "(track)"
+    data, events = load(share=0.2, **given)
+    assert not data.chooses and data.class_counts == [20, 20, 20]
+    assert any("one group of files" in event.message for event in events if isinstance(event, Warned))
+
+
 def test_where_no_class_can_spare_images_nothing_is_chosen_and_a_person_is_told(uneven: str) -> None:
     (data, events), (whole, _) = (load(share=share, name="folder", path=uneven) for share in (0.1, 0.0))
     assert data.class_counts == whole.class_counts and len(data.validation_labels) == 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -125,15 +127,50 @@ def test_flags_that_a_compiler_refuses_are_reported_and_tried_again(compiler) ->
     assert build().missing_flags == () and len(calls.read_text().splitlines()) == 2 * tries
 
 
+def flipped(content: bytes) -> bytes:
+    return content[:-2000] + bytes([content[-2000] ^ 1]) + content[-1999:]
+
+
 @needs_cpp
-@pytest.mark.parametrize("damage", [b"", b"not a library" * 100], ids=["empty", "other"])
-def test_a_damaged_library_is_built_again(compiler, damage: bytes) -> None:
+@pytest.mark.parametrize(
+    "damage", [lambda whole: b"", lambda whole: whole[:-5000], flipped], ids=["empty", "cut", "flipped"]
+)
+def test_a_damaged_library_is_not_loaded_and_built_again(compiler, damage: Callable[[bytes], bytes]) -> None:
     calls = compiler()
     path = library_path("quick\n", next(iter(cpp_flags())))
-    path.parent.mkdir(parents=True)
-    path.write_bytes(damage)
-    assert build().library.forward_float32 and build().missing_flags == ()
-    assert built_libraries() == [path] and len(calls.read_text().splitlines()) == 1
+    assert build().replaced is None
+    whole = path.read_bytes()
+    path.unlink()  # this process has it loaded
+    path.write_bytes(damage(whole))
+    assert build().replaced == path and path.read_bytes() == whole
+    assert build().replaced is None and len(calls.read_text().splitlines()) == 2
+    (path.with_name(f"{path.name}.sha256")).unlink()  # as of an older version
+    assert build().replaced is None and len(calls.read_text().splitlines()) == 3
+
+
+@needs_cpp
+@pytest.mark.parametrize("which", ["folder", "library", "digest"])
+def test_a_library_that_others_can_write_is_not_loaded(compiler, which: str) -> None:
+    calls = compiler()
+    build()
+    path = library_path("quick\n", next(iter(cpp_flags())))
+    {"folder": path.parent, "library": path, "digest": path.with_name(f"{path.name}.sha256")}[which].chmod(0o777)
+    assert build().replaced == path and len(calls.read_text().splitlines()) == 2
+    assert path.parent.stat().st_mode & 0o777 == path.stat().st_mode & 0o777 == 0o700
+    build()
+    assert len(calls.read_text().splitlines()) == 2
+
+
+@needs_cpp
+def test_in_the_cache_of_another_user_nothing_is_loaded_or_written(compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = compiler()
+    build()
+    path, user = library_path("quick\n", next(iter(cpp_flags()))), os.geteuid()
+    path.unlink()
+    path.write_bytes(b"of that user")
+    monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+    assert build().library.forward_float32 and path.read_bytes() == b"of that user"
+    assert len(calls.read_text().splitlines()) == 2
 
 
 @needs_cpp

@@ -61,7 +61,25 @@ def measured(**given: Any) -> dict[str, Any]:
         ({"bound": ((59.2, 0.5), 7200.0)}, "distilled", ["59.2 ± 0.5 % in 120 min"]),
         ({"bound": None}, "distilled", ["training on everything was not measured"]),
         # A class with two test images says little: 4.2 points are within what they may be off by.
-        ({"test_counts": [200, 200, 2, 1]}, "random", ["2 classes have 1 to 2 test images"]),
+        (
+            {"test_counts": [200, 200, 2, 1]},
+            "undecided",
+            [
+                "nothing can be concluded, as 2 classes have 1 to 2 test images, so a mean may be off by 30 points",
+                "(the distilled set 55.2 ± 0.9 %, 10 random images a class 46.8 ± 1.0 %, ",
+                "; more test images would tell",
+            ],
+        ),
+        (
+            {
+                "test_counts": [200, 200, 2, 1],
+                "random": (5.0, 1.0),
+                "herding": (5.0, 1.0),
+                "initialization": (5.0, 1.0),
+            },
+            "distilled",
+            ["use the distilled set", "2 classes have 1 to 2 test images"],
+        ),
     ],
 )
 def test_the_simplest_that_is_as_good_is_advised_and_compared_with_everything(
@@ -80,6 +98,11 @@ def test_the_table_beside_the_verdict_has_points_seconds_and_bytes() -> None:
         ["all 3,682 images", "51.0 ± 0.5 (n = 3)", "20", "4,200,000"],
     ]
     assert [row[0] for row in rows[1:4]] == ["10 random images a class", "10 herded images a class", "your start"]
+
+
+def test_all_images_are_those_that_networks_saw() -> None:
+    found = verdict(measured(validation={"chosen": 40}))
+    assert found is not None and "all 3,682 images not kept for validation: 51.0" in found.sentence
 
 
 def test_metrics_without_a_final_figure_have_no_verdict() -> None:

@@ -11,13 +11,13 @@ from engine.run.adaptation import (
     BUDGET_SHARE,
     DEPTHS,
     EFFORTS,
-    FOLDS,
     MOST_STORED,
     Choice,
     adapt,
     estimate_of,
     preset_text,
     settings_of,
+    too_few,
 )
 from engine.run.auto_settings import with_numbers
 from engine.run.device_profiles import CUDA, cpu
@@ -37,6 +37,7 @@ def looked_over(
     aspect: float = 0.0,
     has_test: bool = True,
     unreadable: int = 0,
+    folds: int | None = None,
 ) -> Inventory:
     """The inventory of a folder that need not exist; side: of all images, or least, median and largest."""
     tests = test if isinstance(test, tuple) else (test,) * len(train)
@@ -58,6 +59,7 @@ def looked_over(
         (Fault("this is no image that can be read", "photos/train/0/a.txt"),) * unreadable,
         1000,
         ((),) * len(train),
+        folds,
     )
 
 
@@ -76,6 +78,11 @@ def test_a_run_fits_into_the_minutes_or_the_choices_say_that_it_does_not(
     told = next(choice.reason for choice in choices if choice.setting == "matching.iterations")
     least = settings_of(choices).matching.iterations == EFFORTS[-1].iterations
     assert seconds <= 60 * BUDGET_SHARE * minutes or (least and f"the limit is {BUDGET_SHARE * minutes:.1f}" in told)
+    warning = too_few(minutes, estimate_of(inventory, choices, cpu(2)))
+    assert bool(warning) == (seconds > 60 * BUDGET_SHARE * minutes)
+    if warning:
+        enough = float(warning.split()[-3].replace(",", ""))
+        assert not too_few(enough, estimate_of(inventory, adapt(inventory, cpu(2), enough), cpu(2)))
     assert all(choice.reason for choice in choices)
 
 
@@ -104,7 +111,7 @@ def test_the_preset_says_why_and_loads_as_the_choices(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("train", "ipc"),
-    [(SCENES, 10), ((100, 60, 30, 10), 5), ((10, 5, 2), 1), ((50_000,) * 10, 10)],
+    [(SCENES, 10), ((100, 60, 30, 10), 10), ((50, 30, 10, 10), 5), ((10, 5, 2), 1), ((50_000,) * 10, 10)],
 )
 def test_the_set_is_small_beside_its_images(train: tuple[int, ...], ipc: int) -> None:
     own = chosen(looked_over(train))["ipc"]
@@ -133,15 +140,10 @@ def test_images_are_scaled_to_a_side_that_the_networks_are_made_for(
     assert small.value < 128 and "128 would take too long" in small.reason
 
 
-def test_folds_are_held_out_where_a_share_would_test_a_class_on_a_few_images() -> None:
-    few = chosen(looked_over((40, 8), (10, 2), has_test=False))["dataset.test_folds"]
-    assert few.value == FOLDS and "2 images" in few.reason
-    for enough in (
-        looked_over((40, 8), (10, 2)),  # test/ is there
-        looked_over((400, 80), (100, 20), has_test=False),
-        looked_over((40, 2), (10, 1), has_test=False),  # fewer images than folds
-    ):
-        assert "dataset.test_folds" not in chosen(enough)
+def test_the_folds_that_the_files_were_dealt_into_are_those_of_the_preset() -> None:
+    few = chosen(looked_over((40, 8), (10, 2), has_test=False, folds=5))["dataset.test_folds"]
+    assert few.value == 5 and "the smallest class would test on 2 images" in few.reason
+    assert "dataset.test_folds" not in chosen(looked_over((400, 80), (100, 20), has_test=False))
 
 
 def test_epochs_that_are_cut_are_numbers_and_what_follows_them_says_so() -> None:

@@ -271,7 +271,17 @@ def test_bfloat16_on_a_cpu_is_as_much_faster_as_was_measured(step: str) -> None:
     assert TWO_CORES.faster("bf16") == pytest.approx(seconds["float32"] / seconds["bf16"], rel=0.05)
 
 
-def test_judging_starts_by_validation_images_is_estimated() -> None:
-    own = settings(validation={"share": 0.1, "networks": 2}, evaluate={"epochs": 11, "batch_size": 64})
-    networks = counted("evaluate", own).validation_seconds / LAYERS / (11 * 2)
-    assert networks == pytest.approx((1 + 3 + 1) * 2), "the start, three candidates, and the set of the end"
+def test_judging_by_validation_images_is_estimated() -> None:
+    recipe = {"epochs": 11, "batch_size": 64, "every": 500, "check_from": 0, "repeats": 4}
+    validation = {"share": 0.1, "networks": 2}
+
+    def networks(own: RunSettings) -> tuple[float, float]:
+        found = counted("evaluate", own)
+        return tuple(seconds / LAYERS / (11 * 2) for seconds in (found.validation_seconds, found.evaluation_seconds))
+
+    own = settings(validation=validation, evaluate=recipe, matching={"iterations": 1000})
+    assert networks(own) == pytest.approx(((1 + 3) * 2, 3 + 2 + 4)), "three checks, the best one anew, the final set"
+    herded = {"images": "herding", "labels": "teacher"}
+    assert networks(own.model_copy(update={"initialize": own.initialize.model_copy(update=herded)}))[0] == 3 * 2
+    judged = [counted("evaluate", own, class_counts=[400, tail]).validation_seconds for tail in (18, 17)]
+    assert judged[0] == pytest.approx(4 * judged[1]), "a class of fewer than 20 spares none: no other start is tried"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.run.data_settings import DatasetSettings
-from engine.run.held_out import HeldOut, group_of, held_out_faults, held_out_places, pattern_fault
+from engine.run.held_out import FOLDS, HeldOut, folds_instead, group_of, held_out_faults, held_out_places, pattern_fault
 from engine.run.image_folder import survey, train_and_test_files
 
 PATTERN = r"track(\d+)_"
@@ -47,7 +47,6 @@ def test_folds_test_every_image_once_and_every_class_in_each_fold() -> None:
     ("classes", "folds", "what"),
     [
         ([["a/1_0.png", "a/1_1.png"], ["b/2_0.png", "b/3_0.png"]], None, "all images of this class are of one group"),
-        ([["a/x.png", "a/y.png"], ["b/z.png", "b/w.png"]], None, "matches no file"),
         ([[f"a/{i}_.png" for i in range(4)], ["b/8_0.png", "b/9_0.png"]], 3, "test_folds 3 is more than the 2 groups"),
     ],
 )
@@ -63,6 +62,15 @@ def test_groups_that_cannot_be_held_out_are_faults(classes: list[list[str]], fol
 def test_patterns_that_name_no_group_are_faults(pattern: str, what: str) -> None:
     fault = pattern_fault(pattern)
     assert fault is not None and what in fault.what and pattern_fault(PATTERN) is None
+
+
+@pytest.mark.parametrize(
+    ("sizes", "folds"), [([50, 22], FOLDS), ([50, 5], FOLDS), ([500, 23], None), ([50, 4], None), ([50, 1], None)]
+)
+def test_folds_are_held_out_where_a_share_would_test_a_class_on_a_few_images(
+    sizes: list[int], folds: int | None
+) -> None:
+    assert folds_instead(sizes, 0.2) == folds
 
 
 def test_counts_of_the_survey_are_those_of_the_files(tmp_path: Path) -> None:

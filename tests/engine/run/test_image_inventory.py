@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from engine.run.data_settings import DatasetSettings
+from engine.run.image_folder import survey
 from engine.run.image_inventory import inventory
 
 
@@ -37,6 +38,19 @@ def test_sizes_modes_turns_and_repeats_are_found(tmp_path: Path) -> None:
     assert found.train_bytes == sum(file.stat().st_size for file in train.rglob("*.jpg"))
     assert found.thumbnails(0, 2) == [train / "cat" / "0.jpg", train / "cat" / "2.jpg"] and told[-1] == (15, 15)
     assert len(found.thumbnails(1, 9)) == 5
+
+
+def test_images_are_held_out_as_in_a_run_of_the_preset(tmp_path: Path) -> None:
+    for name, count in (("cat", 31), ("dog", 8)):
+        (tmp_path / name).mkdir()
+        for i in range(count):
+            Image.new("L", (8, 8), i).save(tmp_path / name / f"{i}.png")
+    (tmp_path / "dog" / "1.txt").write_text("no image")
+    found = inventory(DatasetSettings(name="folder", path=str(tmp_path)))
+    settings = DatasetSettings(name="folder", path=str(tmp_path), test_folds=5, unusable_files="skip")
+    run = survey(settings)
+    assert found.folds == 5 and (found.train, found.test) == (run.counts, run.test_counts) == ((24, 7), (7, 1))
+    assert found.survey.test_set == "fold 0 of 5, held out"
 
 
 def test_a_class_without_a_file_that_can_be_used_is_a_fault(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from engine.context import Context
 from engine.matching.plain import IterationResult
 from engine.matching.recovery import Recovery
 from engine.matching.synthetic import Synthetic
-from engine.run.errors import RunFailed, Stopped
+from engine.run.errors import Diverged, RunFailed, Stopped
 from engine.run.events import Checkpointed, Event, MatchingStep
 from engine.run.synthesis import RecoverySettings
 from engine.stages.distill import distill
@@ -87,7 +88,7 @@ def test_a_stop_keeps_the_last_finished_iteration(tmp_path: Path, stops_at: int,
 
     with pytest.raises(Stopped):
         finish(replace(context, check_stop=stop), recovers)
-    kept = load_state(context.folder, CPU)
+    kept = load_state(context.folder, CPU, events.append)
     assert kept is not None and kept.iteration == stops_at
     checkpoints = [event.iteration for event in events if isinstance(event, Checkpointed)]
     assert checkpoints[-1] == stops_at and len(set(checkpoints)) == len(checkpoints), "each is written once"
@@ -119,3 +120,39 @@ def test_the_average_of_the_set_begins_with_its_start_and_weighs_each_iteration(
         torch.testing.assert_close(state.result.images, expected)
     assert states[0].result is states[0].synthetic
     assert not torch.equal(states[-1].result.images, states[-1].synthetic.images)
+
+
+@pytest.mark.parametrize(
+    ("gradient", "loss", "rates", "told", "hint"),
+    [
+        ((math.nan, 0, 0), 0.9, {}, "the step along it is not finite (of images)", "matching.image_lr"),
+        ((0, 0, math.inf), 0.9, {}, "the step along it is not finite (of beta)", "matching.beta_lr"),
+        ((0, 0, 1), math.inf, {}, "a matching loss or gradient is not finite (rep inf", "matching.image_lr"),
+        ((0, 0, 1), 2000.0, {}, "a matching loss has exploded (rep 2e+03, cls 2e+03)", "matching.image_lr"),
+        ((-1, 0, 0), 0.9, {"image_lr": 500.0}, "(root mean square of images: 501)", "matching.image_lr"),
+        ((0, -1, 0), 0.9, {"label_lr": 200.0}, "(root mean square of label logits: 200)", "matching.image_lr"),
+        ((0, 0, -1), 0.9, {"beta_lr": 1e45}, "the step along it is not finite (of beta)", "matching.beta_lr"),
+        ((0, 0, -1), 0.9, {"beta_lr": 1e30}, "(root mean square of beta: 1e+30)", "matching.beta_lr"),
+        ((0, 0, 1), 0.9, {"beta_lr": 1.0}, "the learnt rate beta fell to -0.5", "matching.beta_lr"),
+    ],
+)
+def test_a_step_that_is_not_finite_or_explodes_is_never_taken(
+    tmp_path: Path,
+    gradient: tuple[float, float, float],
+    loss: float,
+    rates: dict[str, float],
+    told: str,
+    hint: str,
+) -> None:
+    class Bad:
+        def gradient(self, synthetic: Synthetic, *_: object) -> IterationResult:
+            bad = synthetic.map(gradient, by=lambda part, of_part: torch.full_like(part, of_part))
+            return IterationResult(bad, torch.tensor(loss), None, "")
+
+    matching = {"iterations": 2, "max_start_epoch": 1, "checkpoint_every": 1} | rates
+    context = tiny_context(tmp_path, tiny_settings(matching=matching))
+    with pytest.raises(Diverged) as diverged:
+        list(distill(context, START, Bad()))  # type: ignore[arg-type]
+    fault = diverged.value.faults[0]
+    assert told in fault.what and f"lower {hint}" in fault.hint
+    assert load_state(context.folder, CPU) is None

@@ -53,7 +53,7 @@ def test_it_is_read_back_after_an_interruption_and_not_of_files_without_one(tmp_
     _, confusion = evaluated(context, "set")
     assert evaluated(context, "set")[1] == confusion
     for file in context.folder.evaluations.iterdir():
-        older = [{"per_class": one["per_class"], "norms": one["norms"]} for one in json.loads(file.read_text())]
+        older = [{"per_class": one["per_class"], "norms": one["norms"]} for one in folder.read_json(file)]
         file.write_text(json.dumps(older))
     assert evaluated(context, "set")[1] is None
 
@@ -88,6 +88,8 @@ def test_networks_whose_training_diverges_are_told_also_where_they_are_read_back
     context = tiny_context(tmp_path, tiny_settings(compile="never", evaluate=more), events)
     for _ in range(2):
         evaluated(context, "set")
+        (event,) = (event for event in events if isinstance(event, Evaluated))
+        assert event.diverged == 2 * len(told)
         warned = [event for event in events if isinstance(event, Warned)]
         events.clear()
         assert [warning.hint.split()[-1] for warning in warned] == told
@@ -214,7 +216,7 @@ def test_a_finished_run_is_evaluated_in_further_regimes_to_the_figures_that_it_w
 ) -> None:
     monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "cache"))
     context = regime_run(tmp_path / "run", ("stored",))
-    before = json.loads(context.folder.metrics.read_text())
+    before = folder.read_json(context.folder.metrics)
     assert before["teacher"] is None and list(before["regimes"]) == ["stored"]
     older = {key: value for key, value in before.items() if key not in ("labels", "regimes", "stored_bytes")}
     context.folder.metrics.write_text(json.dumps(older))
@@ -351,12 +353,13 @@ def damaged(**changes: Any) -> list[dict[str, Any]]:
         (None, False),
     ],
 )
-def test_a_file_of_networks_is_taken_only_where_all_that_is_used_has_its_form(
-    monkeypatch: pytest.MonkeyPatch, found: Any, whole: bool
-) -> None:
-    monkeypatch.setattr(stage, "read_json", lambda path: found)
-    assert read_networks("key", 1, 2) == (found if whole else None)
-    assert read_networks("key", 2, 2) is None and read_networks("key", 1, 3) is None
+def test_a_file_of_networks_is_taken_only_where_all_that_is_used_has_its_form(found: Any, whole: bool) -> None:
+    folder.write_json(folder.evaluations_root() / "key.json", found)
+    told = list[Event]()
+    # As texts: one holds NaN, which is not equal to itself.
+    assert str(read_networks("key", 1, 2, told.append)) == str(found if whole else None)
+    assert bool(told) != whole, "a damaged file is told"
+    assert read_networks("key", 2, 2, told.append) is None and read_networks("key", 1, 3, told.append) is None
 
 
 def test_checks_other_threads_and_damaged_files_are_trained_again(

@@ -61,6 +61,7 @@ def test_the_set_names_neither_its_folder_nor_any_version(finished: RunFolder) -
 def test_metrics_hold_every_key_of_the_contract(finished: RunFolder) -> None:
     metrics, settings = metrics_of(finished.root), tiny_settings()
     assert set(metrics) == {
+        "checksum",
         "schema",
         "method",
         "dataset",
@@ -211,6 +212,7 @@ def test_the_card_shows_the_published_figure_and_keeps_odd_class_names_in_their_
     settings = tiny_settings(expected={"accuracy": 53.4, "source": "table 1"})
     data = tiny_data(settings)
     metrics = collect_metrics(tiny_context(tmp_path, settings), data, evaluations(), [], [])
+    assert "diverged" not in metrics["final"]
     odd = describe(settings, data) | {"class_names": ["a|b\nc", *map(str, range(9))]}
     card = dataset_card(metrics, odd)
     assert "53.4 (table 1)" in card
@@ -297,3 +299,11 @@ def test_the_card_begins_with_the_verdict_its_table_and_what_it_was_chosen_by(tm
 
 def test_the_grid_is_a_picture_of_one_class_a_row(finished: RunFolder) -> None:
     assert Image.open(io.BytesIO(finished.grid.read_bytes())).size == (2 * 8, 10 * 8)
+
+
+def test_figures_of_networks_that_diverged_are_flagged(tmp_path: Path) -> None:
+    settings, results = tiny_settings(), evaluations()
+    data, results[2] = tiny_data(settings), replace(results[2], diverged=1)
+    metrics = collect_metrics(tiny_context(tmp_path, settings), data, results, [], [], recovered=(3,))
+    assert (metrics["final"]["diverged"], metrics["recovered"]) == (1, [3])
+    assert "| final (1 of 2 networks diverged), iteration 3 |" in dataset_card(metrics, describe(settings, data))

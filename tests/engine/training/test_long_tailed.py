@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from engine.nets import build_network
 from engine.nets.functional import FlatNetwork
+from engine.run.events import Warned
 from engine.training.from_scratch import fresh_network
 from engine.training.gradients import autograd_gradient, looped
 from engine.training.long_tailed import LongTailLoss, balanced_softmax, long_tailed_training, one_cycle
@@ -64,7 +65,7 @@ def test_a_training_killed_after_an_epoch_goes_on_to_the_same_bytes(
     tmp_path: Path, loss: LongTailLoss, cutmix: float
 ) -> None:
     settings = tiny_settings(teacher={"cutmix": cutmix})
-    data, told = tiny_data(settings), list[int]()
+    data, told, warned = tiny_data(settings), list[int](), list[Warned]()
 
     def run(checkpoint: str, killed_after: int | None = None) -> torch.Tensor:
         network, start = fresh_network(settings, data, "convnet")
@@ -76,15 +77,17 @@ def test_a_training_killed_after_an_epoch_goes_on_to_the_same_bytes(
             if epoch == killed_after:
                 raise Killed
 
-        return training.run("a network", tmp_path / checkpoint, epoch_done)
+        return training.run("a network", tmp_path / checkpoint, epoch_done, warned.append)
 
     whole = run("whole")
     with pytest.raises(Killed):
         run("parts", killed_after=2)
     assert torch.equal(run("parts"), whole)
     assert told == [1, 2, 3, 1, 2, 3], "no epoch is done twice"
-    (tmp_path / "damaged").write_bytes((tmp_path / "whole").read_bytes()[:-1])
-    assert torch.equal(run("damaged"), whole)
+    (tmp_path / "parts").write_bytes((tmp_path / "whole").read_bytes()[:-1])
+    assert torch.equal(run("parts"), whole)
+    assert told[6:] == [3], "the epoch before is kept"
+    assert len(warned) == 1 and str(tmp_path / "parts") in warned[0].message
 
 
 def test_class_balanced_batches_show_every_class_as_often() -> None:

@@ -26,13 +26,14 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_preset_is_written_that_run_takes_and_the_page_says_what_is_there(
     command: Callable, photos: Path, tmp_path: Path
 ) -> None:
-    done = command("new", str(photos), "--no-calibrate", "--minutes", "3")
+    done = command("new", str(photos), "--no-calibrate", "--minutes", "0.01")
     assert done.code == 0 and "written: My-photos.yaml\nnext: ltdd-tui run My-photos.yaml" in done.err
     lines = done.out.splitlines()
     shown = [next(line for line in lines if line.startswith(f"{name} ")) for name in ("cat", "dog", "gray owl")]
-    # Each fifth of a class is held out, and its bar is as long as its train images.
-    assert [line.split()[-3:-1] for line in shown] == [["32", "8"], ["10", "2"], ["5", "1"]]
-    assert [line.count("#") for line in shown] == [40, 12, 6]
+    # The first of five folds is held out, and a bar is as long as its train images.
+    assert [line.split()[-3:-1] for line in shown] == [["32", "8"], ["9", "3"], ["5", "1"]]
+    assert [line.count("#") for line in shown] == [40, 11, 6]
+    assert lines[0].startswith("! 0.01 minutes are too few: even the least work takes about"), "above all else"
     for text in ("1 gray", "fewer than 10 test images", "dataset.test_folds", "about ", "because"):
         assert text in done.out
     assert command("presets", "check", "My-photos.yaml").code == 0

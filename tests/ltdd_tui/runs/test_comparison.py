@@ -11,6 +11,8 @@ from textual.content import Content
 
 from engine.run.folder import RunFolder
 from engine.run.presets import dump, load_preset
+from ltdd_tui.report.accuracy import accuracy
+from ltdd_tui.report.cells import report_cells
 from ltdd_tui.runs.comparison import (
     ComparedRun,
     common_cell,
@@ -21,6 +23,7 @@ from ltdd_tui.runs.comparison import (
     seed_means,
 )
 from ltdd_tui.runs.live import LiveRun
+from ltdd_tui.runs.tables import Table
 from ltdd_tui.screens.compare import panels
 from tests.ltdd_tui.recorded import END, GROUPS, record
 
@@ -167,6 +170,16 @@ def test_test_folds_are_pooled_over_all_their_images(tmp_path: Path) -> None:
     assert drawn[2].split() == ["airplane", "6.0", "4", "0-55", "%"] and drawn[11].split() == ["truck", "80.0", "90"]
     side_by_side = panels.Comparison(runs, ["#ffffff"] * 3)
     assert "A+B+C folds 3 of 3" in "\n".join(plain(panels.figures(side_by_side, [mean], 118)))
+    # So it is in a report, where what the set is compared with is pooled alike.
+    (cell,) = report_cells(runs)
+    figures = [cell.figure(label) for label in ("final", "random", "initialization")]
+    assert [one and (one.mean, one.n) for one in figures] == [(pytest.approx(mean.mean), 1)] * 3
+    assert cell.by_class() == cell.by_class("random") == [one.accuracy for one in mean.classes]
+    blocks = [*accuracy([cell])]
+    told = next(block for block in blocks if "test folds" in str(block))
+    table = next(block for block in blocks if isinstance(block, Table) and block.titles[0] == "class")
+    assert "3 of 3 test folds, pooled. On 151 images of 10 classes the mean is 43.4 %, ± 15.6 points" in str(told)
+    assert table.rows[0] == ("airplane", "4", "6.0", "0-55")
 
 
 def test_seeds_are_averaged_after_their_folds_are_pooled(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from ltdd_tui.runs.figures import class_accuracies
 from ltdd_tui.runs.messages import closing_line_of, log_message
 from ltdd_tui.runs.rows import by_label, rows_from_state, stored_text
 from ltdd_tui.runs.state import RunState, RunView
+from ltdd_tui.runs.verdict import verdict_lines
 from ltdd_tui.screens.compare import panels
 from ltdd_tui.screens.run.accuracy import class_lines, regime_lines
 from tests.ltdd_tui.recorded import settings_of
@@ -87,6 +88,8 @@ def test_what_the_run_asked_for_first_is_its_first_regime_whatever_is_evaluated_
 def test_a_closing_line_and_the_log_name_regimes_only_where_there_are_several(state: RunState) -> None:
     plain = state_of(["stored"], *sets("stored", 36.5, 39.3, 41.8))
     assert "41.8 ± 0.5 % with stored labels; random 36.5, start 39.3" in closing_line_of(state)
+    # What a bound has reached, and not the experts, where bounds were measured.
+    assert closing_line_of(state).endswith("images 55.0")
     assert "41.8 ± 0.5 %; random 36.5, start 39.3" in closing_line_of(plain)
     final = e.Stamped(9, 9.0, evaluated("final", "stored", 41.8))
     told = [log_message(final, run) for run in (plain, state)]
@@ -170,3 +173,14 @@ def test_a_comparison_as_text_has_a_row_for_each_regime(pair: list[ComparedRun])
 )
 def test_the_bytes_of_a_set_stand_beside_those_of_all_its_images(kept: dict, told: str) -> None:
     assert stored_text(Metrics(stored_bytes=StoredBytes(**kept), class_counts=[2378, 1295, 5, 4])) == told
+
+
+def test_networks_that_diverged_are_told_wherever_their_figure_is() -> None:
+    bad = replace(evaluated("final", "stored", 10.0), diverged=2)
+    verdict = e.Verdict("distilled", "use the set; better")
+    state = state_of(["stored"], *sets("stored", 30.0, 35.0, 40.0), bad, verdict, e.RunFinished(10.0, 0.0))
+    row, told = by_label(rows_from_state(state))["final"], verdict_lines(state)
+    flag = "(2 of 3 networks diverged)"
+    assert row.title == f"final {flag}" and flag in closing_line_of(state)
+    assert flag in str(log_message(e.Stamped(1, 1.0, bad), state))
+    assert told is not None and f"final {flag}: that accuracy is none of the images" in told[1]

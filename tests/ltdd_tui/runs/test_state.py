@@ -12,6 +12,8 @@ import pytest
 
 from engine.run import events as e
 from ltdd_tui.runs.figures import class_accuracies
+from ltdd_tui.runs.messages import log_message
+from ltdd_tui.runs.replay import frames
 from ltdd_tui.runs.rows import rows_from_state
 from ltdd_tui.runs.state import RunState, crashed_if_worker_died, fold
 
@@ -216,6 +218,21 @@ def test_a_resumed_run_forgets_what_comes_again() -> None:
     assert state.iteration == 5 and len(state.steps) == 5 and state.previews == {}
     assert {(key[0], key[1]) for key in state.evaluations} == {("check", 5), ("random", None)}
     assert fold(state, stamp(step(6), step(7), start=60)).steps.iterations.tolist() == list(range(1, 8))
+
+
+def test_a_run_that_diverged_goes_back_and_tells_it_as_a_warning_and_as_a_mark_of_the_slider() -> None:
+    state = RunState()
+    events = [e.MatchingStep(at, 0.9, 0.9, 0.05, 0.1) for at in range(1, 8)]
+    back = e.Recovered(8, 4, "distill, iteration 8: the set has exploded", 0.5)
+    for seq, event in enumerate([*events, back]):
+        state.apply(e.Stamped(seq, float(seq), event))
+    assert state.iteration == 4 and frames(state) == [0, 4]
+    (warning,) = state.warnings
+    assert warning.message == (
+        "matching diverged (distill, iteration 8: the set has exploded); it goes on from iteration 4 with all rates"
+        " times 0.5"
+    )
+    assert warning.message in str(log_message(e.Stamped(8, 8.0, back)))
 
 
 def test_a_resumed_run_stands_at_its_checkpoint_before_its_first_iteration() -> None:

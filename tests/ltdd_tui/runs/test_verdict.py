@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from engine.run import events as e
 from engine.run.folder import RunFolder
+from ltdd_tui.formatting import short_verdict
 from ltdd_tui.runs.figures import checks, class_accuracies, reference_accuracies
 from ltdd_tui.runs.index import overview
 from ltdd_tui.runs.live import LiveRun
@@ -16,8 +18,9 @@ from ltdd_tui.runs.messages import notice
 from ltdd_tui.runs.results import RunSummaryReader
 from ltdd_tui.runs.rows import by_label, rows_from_state
 from ltdd_tui.runs.state import RunState, RunView
-from ltdd_tui.runs.verdict import comparison, short_verdict, verdict_lines
-from tests.ltdd_tui.recorded import SPARED, VERDICT, record
+from ltdd_tui.runs.verdict import comparison, verdict_lines
+from ltdd_tui.screens.run.details import detail_lines
+from tests.ltdd_tui.recorded import COMPARED, SPARED, VERDICT, record
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +54,16 @@ def test_a_finished_run_says_what_to_use_with_numbers_and_what_it_kept_and_why(j
     assert verdict_lines(before_the_end(view_of(judged).state)) is None, "no verdict before the end"
 
 
-def test_the_table_behind_it_is_of_test_images_alone_and_the_final_set_stands_first(judged: RunFolder) -> None:
-    rows = comparison(view_of(judged).state)
-    names = ["the final set", "its start", "images by herding", "random images", "everything (balanced softmax)"]
-    assert [row.name for row in rows] == names
-    assert rows[0].figures == "52.9 ± 0.4" and {row.networks for row in rows} == {3}
+@pytest.mark.parametrize(("width", "columns"), [(80, 4), (70, 3), (30, 2)])
+def test_the_table_behind_it_is_that_of_the_verdict_as_far_as_it_fits(
+    judged: RunFolder, width: int, columns: int
+) -> None:
+    drawn = [line.plain for line in detail_lines(view_of(judged), 0.0, width)]
+    titles = next(place for place, line in enumerate(drawn) if line.startswith("trained on"))
+    table = drawn[titles : titles + len(COMPARED)]
+    assert [len(re.split(r" {2,}", line.strip())) for line in table] == [columns] * len(table)
+    assert all(len(line) <= width for line in table)
+    assert table[4].split("  ")[0].startswith("the disti") and "52.9 ± 0.4" in table[4]
 
 
 def test_checks_on_validation_images_are_never_taken_for_test_figures(judged: RunFolder) -> None:
@@ -91,5 +99,6 @@ def test_runs_without_a_verdict_and_those_of_another_program_tell_nothing(tmp_pa
     assert overview(folder).verdict == "" and notice(view_of(folder), starting=False) is None
     assert short_verdict("no such word") == short_verdict(None) == ""
     state = view_of(folder).state.snapshot()
-    state.verdict = e.Verdict("unheard of", "take it or leave it")
+    state.verdict = e.Verdict("unheard of", "take it or leave it", rows=[["one", "two"], ["three"]])
+    assert comparison(state) == [("one",), ("three",)]
     assert verdict_lines(state) == ("", ["take it or leave it", "measured on 10,000 test images"])

@@ -41,6 +41,8 @@ def _same_settings_on_every_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         ]
 
     monkeypatch.setattr(own_images, "adapt", adapt)
+    monkeypatch.setattr(own_images, "estimate_of", lambda *_: None)
+    monkeypatch.setattr(own_images, "too_few", lambda minutes, _: "the minutes are too few" if minutes < 10 else "")
     monkeypatch.setattr(plan, "estimate_or_none", lambda *_: None)
     monkeypatch.setattr(Input, "_toggle_cursor", lambda self: None)
 
@@ -112,7 +114,9 @@ async def test_the_form_takes_the_settings_for_other_minutes_or_the_folder_alone
         await sees(pilot, "Take it (s)")
         await pilot.press("s")
         await sees(pilot, "what 10 minutes leave")
-        await pilot.press("m", "ctrl+u", "3", "0")
+        await pilot.press("m", "ctrl+u", "3")
+        await sees(pilot, "! the minutes are too few", "what 3 minutes leave")
+        await pilot.press("0")
         await sees(pilot, "what 30 minutes leave")
         # No number is none of minutes: what was asked for last stays.
         await pilot.press("backspace", "backspace", "enter", "u")

@@ -1,0 +1,184 @@
+"""`cache` and `verify`: what is listed, chosen and deleted, and which damage is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.run.checksums import sealed_json, sealed_safetensors
+from engine.run.expert_cache import about_representation
+from engine.run.folder import RunFolder, exclusive, write_atomically, write_json
+from engine.run.presets import load_preset
+from ltdd_tui.cli.cache import CacheEntry, cache_entries, to_prune
+from ltdd_tui.runs.live import LiveRun
+from ltdd_tui.runs.messages import notice
+from ltdd_tui.runs.results import RunSummaryReader
+from tests.ltdd_tui.recorded import record
+
+HEADER = b'{"weights":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}}'
+EXPERT = sealed_safetensors(struct.pack("<Q", len(HEADER)) + HEADER + bytes(8))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache with experts that the run `own` would take, others that nobody would, and an evaluation; ages in days."""
+    root = tmp_path / "cache"
+    monkeypatch.setattr("ltdd_tui.cli.cache.evaluations_root", lambda: root / "evaluations")
+    monkeypatch.setattr("ltdd_tui.cli.verify.evaluations_root", lambda: root / "evaluations")
+    settings = load_preset("quickstart")
+    (runs_dir / "own").mkdir(parents=True)
+    (runs_dir / "own" / "config.yaml").write_text("extends: quickstart\n")
+    about = about_representation(settings, "cpu", None, "eager", False)
+    for name, made_by, days in (("used", about, 9), ("old", about | {"seed": 7}, 8), ("new", about | {"seed": 8}, 1)):
+        write_json(root / "experts" / name / "about.json", made_by, sealed=True)
+        write_atomically(root / "experts" / name / "0000.safetensors", EXPERT)
+        (root / "experts" / name / "lock").touch()
+        aged(root / "experts" / name / "about.json", days)
+    write_atomically(root / "evaluations" / "0a.json", sealed_json([{"per_class": [50.0]}]))
+    aged(root / "evaluations" / "0a.json", 10)
+    (root / "data").mkdir()
+    (root / "data" / "cifar.bin").write_bytes(bytes(1000))
+    return root
+
+
+def aged(path: Path, days: float) -> None:
+    os.utime(path, (0, path.stat().st_mtime - days * 86400))
+
+
+def test_a_cache_is_listed_with_the_runs_that_would_take_it(command: Callable, cache: Path) -> None:
+    found = {entry["path"]: entry for entry in json.loads(command("cache", "list", "--json").out)}
+    used = found[str(cache / "experts" / "used")]
+    assert (used["kind"], used["runs"]) == ("representation experts", ["own"]) and used["size"] > len(EXPERT)
+    assert found[str(cache / "experts" / "old")]["runs"] == []
+    table = command("cache", "list")
+    assert "experts/used" in table.out and "digits IF 50 convnet 32 x 2" in table.out and "data sets" in table.out
+
+
+@pytest.mark.parametrize(
+    ("options", "goes"),
+    [
+        (["--unused"], ["experts/old", "experts/new"]),
+        (["--older-than", "5"], ["experts/old", "evaluations/0a.json", "experts/used"]),
+        (["--older-than", "5", "--unused"], ["experts/old"]),
+        (["--to", "0"], ["evaluations/0a.json", "experts/old", "experts/new", "experts/used"]),
+        (["--to", "1"], []),
+    ],
+    ids=lambda one: " ".join(one),
+)
+def test_what_is_pruned(command: Callable, cache: Path, options: list[str], goes: list[str]) -> None:
+    told = command("cache", "prune", *options, "--dry-run")
+    assert {line.split("\t")[0] for line in told.out.splitlines()} == set(goes)
+    assert all((cache / name).exists() for name in goes), "a dry run deletes nothing"
+    assert command("cache", "prune", *options).out == told.out
+    assert not any((cache / name).exists() for name in goes) and (cache / "data" / "cifar.bin").exists()
+
+
+def test_only_so_much_is_pruned_as_the_size_asks_for_and_what_no_run_takes_goes_first(tmp_path: Path) -> None:
+    entries = [
+        CacheEntry("experts", tmp_path / name, used, 100, runs=runs, can_go=can_go)
+        for name, used, runs, can_go in (
+            ("a", 1, ("r",), True),
+            ("b", 3, (), True),
+            ("c", 2, (), True),
+            ("d", 0, (), False),
+        )
+    ]
+    order = [entry.path.name for entry in to_prune(entries, 10, False, None, 150)]
+    assert order == ["c", "b", "a"] and len(to_prune(entries, 10, False, None, 250)) == 2
+    assert [entry.path.name for entry in to_prune(entries, 2.5, False, None, 0)] == ["c", "a"], "used since 2.5"
+
+
+def test_what_a_worker_uses_is_kept(command: Callable, cache: Path, runs_dir: Path) -> None:
+    with exclusive(cache / "experts" / "old" / "lock", "held"):
+        told = command("cache", "prune", "--to", "0")
+    assert "kept, as a worker uses it: experts/old" in told.err and (cache / "experts" / "old").exists()
+    assert not (cache / "experts" / "used").exists()
+    with RunFolder(runs_dir / "own").held():
+        aged(runs_dir / "own" / "lock", 20)
+        assert command("cache", "prune", "--to", "0").out == "", "all was used since that worker began"
+
+
+def test_nothing_is_pruned_without_a_choice(command: Callable, cache: Path) -> None:
+    told = command("cache", "prune")
+    assert told.code == 2 and "--older-than DAYS" in told.err and len(cache_entries(cache)) == 5
+
+
+@pytest.mark.parametrize("name", ["experts/old/0000.safetensors", "experts/old/about.json", "evaluations/0a.json"])
+def test_damage_in_the_cache_is_named_and_removed_on_demand(command: Callable, cache: Path, name: str) -> None:
+    assert command("cache", "verify").code == 0
+    content = bytearray((cache / name).read_bytes())
+    content[-5] ^= 4
+    (cache / name).write_bytes(content)
+    told = command("cache", "verify")
+    assert told.code == 1 and told.out == f"{name}: damaged: its content does not match its checksum\n"
+    assert command("cache", "verify", "--remove").code == 0 and not (cache / name).exists()
+    assert command("cache", "verify").code == 0
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run with a set that has a checksum."""
+    folder = record(tmp_path_factory.mktemp("runs") / "whole", "done", 20)
+    write_atomically(folder.distilled, EXPERT)
+    write_json(folder.metrics, json.loads(folder.metrics.read_text()), sealed=True)
+    return folder.root
+
+
+def flipped(content: bytes) -> bytes:
+    return content[:-9] + bytes([content[-9] ^ 4]) + content[-8:]
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "says"),
+    [
+        ("result/distilled.safetensors", flipped, "damaged: its content does not match its checksum"),
+        ("result/distilled.safetensors", None, "it is missing, and the run has metrics"),
+        ("result/metrics.json", flipped, "damaged: its content does not match its checksum"),
+        ("result/grid.png", lambda content: content[:-40], "damaged: "),
+        ("previews/000000.json", lambda content: b"{", "damaged: "),
+        ("events.jsonl", lambda content: b"?" + content, "1 lines are no events, the first is line 1"),
+        ("config.yaml", lambda content: b"seed: x", "seed: a whole number is needed"),
+        (None, None, "0 faults"),
+    ],
+)
+def test_damage_in_a_run_is_named(
+    command: Callable, whole: Path, runs_dir: Path, name: str | None, damage: Callable[[bytes], bytes] | None, says: str
+) -> None:
+    shutil.copytree(whole, runs_dir / "own")
+    if name is not None:
+        path = runs_dir / "own" / name
+        content = path.read_bytes()
+        path.unlink()
+        if damage:
+            path.write_bytes(damage(content))
+    told = command("verify", "own")
+    assert told.code == (name is not None) and says in told.out + told.err
+    assert name is None or any(name in line and says in line for line in told.out.splitlines()), told.out
+
+
+@pytest.mark.parametrize("name", ["distilled.safetensors", "metrics.json"])
+def test_a_damaged_result_is_refused_by_name_and_told_on_the_screen(
+    command: Callable, whole: Path, runs_dir: Path, name: str
+) -> None:
+    folder = RunFolder(shutil.copytree(whole, runs_dir / "own"))
+    live = LiveRun(folder)
+    live.read(9.0)
+    assert live.view.damage is None and command("show", "own").code == 0
+    path = folder.result / name
+    path.write_bytes(flipped(path.read_bytes()))
+    for options in ([], ["--json"]):
+        told = command("show", "own", *options)
+        assert (told.code, told.out) == (2, "") and f"{name}: the file is damaged: its content does not" in told.err
+    live = LiveRun(folder)
+    live.read(9.0)
+    box = notice(live.view, starting=False)
+    assert box and box.title == "the result is damaged" and name in box.lines[0]
+    reader = RunSummaryReader(folder)
+    reader.read()
+    assert any(name in fault.where for fault in reader.summary.faults)
