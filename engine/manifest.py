@@ -160,8 +160,9 @@ def record_worker(context: Context) -> None:
 
 def check_workers(context: Context) -> None:
     """Emits Warned where a part of the run was made by a worker of another origin; raises InputError as `_tell`."""
-    manifest = read_manifest(context.folder)
-    here = origin_here(context.device, compiled=bool({*manifest.forms.values()} - {"eager"}))
+    manifest, here = read_manifest(context.folder), origin_here(context.device)
+    if not {*manifest.forms.values()} - {"eager"}:
+        here = here.model_copy(update={"compiler": None})  # it had no part in the run
     others = [differences for worker in manifest.workers if (differences := worker.differences(here))]
     if others:
         _tell(context, f"an earlier worker of this run was of another origin: {listed(others[-1])}")

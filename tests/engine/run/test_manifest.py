@@ -1,4 +1,4 @@
-"""manifest.json by its type: what is damaged is as good as none; origins that differ are told; newer runs are refused."""
+"""manifest.json: one that is something else is as good as none; origins that differ are told; newer runs refused."""
 
 from __future__ import annotations
 
