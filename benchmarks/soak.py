@@ -76,7 +76,7 @@ class Watched:
         """Whether memory or the number of descriptors is not what it was after the warm-up."""
         own = self.figures()
         more_memory = own["memory_growth_percent"] > 100 * MOST_GROWTH
-        return more_memory or own["descriptors_at_the_end"] > own["descriptors_after_warm_up"]
+        return bool(more_memory or own["descriptors_at_the_end"] > own["descriptors_after_warm_up"])
 
 
 def main() -> None:

@@ -18,8 +18,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from engine.context import warning_of_damage
 from engine.matching.synthetic import Synthetic
-from engine.run.checksums import sealed_safetensors, warning_of_damage
+from engine.run.checksums import sealed_safetensors
 from engine.run.errors import RunFailed, listed
 from engine.run.event_log import told_since_start
 from engine.run.events import Emit, Evaluated, Warned

@@ -7,11 +7,12 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from engine.distributed import ALONE, Gang
-from engine.run.events import Emit, StageDone, StageProgress, StageStarted
+from engine.run.events import Emit, StageDone, StageProgress, StageStarted, Warned
 from engine.run.folder import RunFolder, read_typed, write_json
 from engine.run.metrics import SECONDS_OF_EACH
 from engine.run.settings import RunSettings
@@ -136,3 +137,9 @@ def derived_seed(seed: int, *names: str | int) -> int:
 def generator(seed: int, *names: str | int) -> torch.Generator:
     """A generator for one use; on the CPU, so that every device gets the same draws."""
     return torch.Generator().manual_seed(derived_seed(seed, *names))
+
+
+def warning_of_damage(path: Path, error: Exception, instead: str) -> Warned:
+    """The event for a damaged file that a run goes on without; `instead` says how."""
+    hint = "`ltdd-tui verify RUN` and `ltdd-tui cache verify` look for more; where it comes again, check the disk"
+    return Warned(f"damaged, {instead}: {path}: {error}", hint)

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
 
 from engine.checkpoints import (
     DistillState,
@@ -33,33 +36,48 @@ from engine.results.files import save_preview
 from engine.run.data_settings import StartRule
 from engine.run.errors import Diverged
 from engine.run.events import SELECTION, Chosen, Evaluated
-from engine.run.metrics import Accuracy, ValidationFigures, sampling_error
+from engine.run.metrics import Accuracy, ValidationFigures
 from engine.run.settings import RunSettings
 from engine.stages.distill import AnyMatcher, distill, recover
-from engine.stages.evaluate import EvaluationTarget, evaluate, synthetic_target
+from engine.stages.evaluate import JUDGED, EvaluationTarget, evaluate, rights, synthetic_target
 from engine.teachers import Teacher
 
 StartOf = Callable[[RunSettings, LongTailedData], Synthetic]
 """The starting set of these settings, of the experts and the teacher of the run."""
 
 
+class Judged(NamedTuple):
+    """The validation accuracy of a set; and of each validation image the share of networks that were right, (N,)."""
+
+    event: Evaluated
+    right: Tensor
+
+
 @dataclass(frozen=True)
 class JudgedStart:
-    """The set that a run starts from, by its name among those `tried`, with the validation accuracy of each."""
+    """The set that a run starts from, by its name among those `tried`, as each was judged."""
 
     name: str
     synthetic: Synthetic
-    tried: Mapping[str, Evaluated]
+    tried: Mapping[str, Judged]
 
     @property
-    def judged(self) -> Evaluated:
-        """The validation accuracy of the start."""
+    def judged(self) -> Judged:
+        """The start, as it was judged."""
         return self.tried[self.name]
 
 
-def standard_error(one: Evaluated, other: Evaluated) -> float:
-    """Of the difference of two mean accuracies, by Welch: both spread over their networks, each in its own way."""
-    return math.sqrt(sum(event.accuracy_std**2 / event.repeats for event in (one, other)))
+def standard_error(one: Judged, other: Judged, labels: Tensor) -> float:
+    """Of the difference of two mean accuracies, in points: of networks, and of images of the classes `labels` (N,).
+
+    Networks differ by Welch: both accuracies spread, each in its own way. Both sets are judged by the same images, and
+    of a class with n_c images the mean difference has the variance v / n_c, where v is the mean square of the
+    differences of all images: of a class with one or two images alone it could not be told.
+    """
+    networks = sum(judged.event.accuracy_std**2 / judged.event.repeats for judged in (one, other))
+    counts = torch.bincount(labels.cpu()).double()
+    variance = float((one.right - other.right).square().mean() * (1 / counts).sum()) / len(counts) ** 2
+    return math.sqrt(networks + 100**2 * variance)
 
 
 def _judge(
@@ -70,16 +88,17 @@ def _judge(
     synthetic: Synthetic,
     teacher: Teacher | None,
     progress: Progress | None = None,
-) -> Evaluated:
-    """The validation accuracy of a set, over networks of its own."""
+) -> Judged:
+    """A set, judged by the validation images, with networks of its own."""
     recipe, networks = context.settings.evaluate, context.settings.validation.networks
-    key = "judge-" + "-".join(re.findall("[a-z]+", name))
+    key = JUDGED + "-".join(re.findall("[a-z]+", name))
     target = synthetic_target(context, data, name, key, iteration, synthetic, recipe.labels[0], teacher)
-    return evaluate(context, data.judging, target, recipe.arch[0], networks, progress)
+    event = evaluate(context, data.judging, target, recipe.arch[0], networks, progress)
+    return Judged(event, rights(context, target, recipe.arch[0], networks))
 
 
-def _told(judged: Evaluated) -> str:
-    return f"{judged.accuracy_mean:.1f} ± {judged.accuracy_std:.1f}"
+def _told(judged: Judged) -> str:
+    return f"{judged.event.accuracy_mean:.1f} ± {judged.event.accuracy_std:.1f}"
 
 
 # ---- The start ----
@@ -104,8 +123,8 @@ def choose_start(
     with context.stage("validation", len(sets) * validation.networks, "networks") as progress:
         for name, synthetic in sets.items():
             tried[name] = _judge(context, data, f"start {name}", 0, synthetic, teacher, progress)
-    best = max(tried.values(), key=lambda judged: judged.accuracy_mean)
-    chosen = next(name for name, judged in tried.items() if _as_good(judged, best, data.validation_counts))
+    best = max(tried.values(), key=lambda judged: judged.event.accuracy_mean)
+    chosen = next(name for name, judged in tried.items() if _as_good(judged, best, data.validation_labels))
     if len(tried) > 1:
         told = ", ".join(f"{name} {_told(judged)}" for name, judged in tried.items())
         why = f"validation accuracy: {told}; the first one within noise of the best is taken"
@@ -113,10 +132,9 @@ def choose_start(
     return JudgedStart(chosen, sets[chosen], tried)
 
 
-def _as_good(one: Evaluated, best: Evaluated, counts: Sequence[int]) -> bool:
-    # Another start has to be better on images of the kind, not on these few alone.
-    few = (sampling_error(judged.per_class, counts) for judged in (one, best))
-    return one is best or one.accuracy_mean + math.hypot(standard_error(one, best), *few) >= best.accuracy_mean
+def _as_good(one: Judged, best: Judged, labels: Tensor) -> bool:
+    lead = best.event.accuracy_mean - one.event.accuracy_mean
+    return one is best or lead <= standard_error(one, best, labels)
 
 
 def _starting_by(settings: RunSettings, rule: StartRule) -> RunSettings:
@@ -272,7 +290,8 @@ def choose_set(
         synthetic = load_set(context.folder, best, context.device)
         with context.clock.timed("evaluate"):
             judged = _judge(context, data, "chosen", best, synthetic, teacher)
-        gain, noise = judged.accuracy_mean - start.judged.accuracy_mean, standard_error(judged, start.judged)
+        gain = judged.event.accuracy_mean - start.judged.event.accuracy_mean
+        noise = standard_error(judged, start.judged, data.validation_labels)
         told = f"iteration {best} has {_told(judged)} on the validation images, the start {_told(start.judged)}"
         if gain > noise:
             chosen = replace(end, iteration=best, synthetic=synthetic, average=None)
@@ -297,5 +316,5 @@ def choose_set(
     return chosen, figures
 
 
-def _accuracy(judged: Evaluated) -> Accuracy:
-    return Accuracy.model_construct(accuracy_mean=judged.accuracy_mean, accuracy_std=judged.accuracy_std)
+def _accuracy(judged: Judged) -> Accuracy:
+    return Accuracy.model_construct(accuracy_mean=judged.event.accuracy_mean, accuracy_std=judged.event.accuracy_std)

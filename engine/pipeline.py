@@ -175,8 +175,7 @@ def run(context: Context) -> None:
     # The result folder: the set, its figures, a picture and a card (stages/export.py).
     beside = prepared.representation, prepared.classifiers, confusion, teacher, validation, end.recovered
     export(context, data, end.result, baselines + results + bounds, *beside)
-    final, *_ = results
-    context.emit(RunFinished(final.accuracy_mean, final.accuracy_std))
+    context.emit(RunFinished(results[0].accuracy_mean, results[0].accuracy_std))
 
 
 def _evaluate_baselines(

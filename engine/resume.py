@@ -18,7 +18,7 @@ from engine.data.dataset import LongTailedData, load_long_tailed
 from engine.run.errors import InputError, escaped, listed
 from engine.run.event_log import told_since_start
 from engine.run.events import DataReady, Event, RunStarted
-from engine.run.folder import RunFolder, expanded, read_typed, write_atomically, write_json
+from engine.run.folder import RunFolder, expanded, read_regular, read_typed, write_atomically, write_json
 from engine.run.manifest import read_manifest
 from engine.run.settings import RunSettings, settings_hash
 
@@ -32,7 +32,7 @@ def refuse_changed_settings(folder: RunFolder, settings: RunSettings) -> None:
     began_with = read_manifest(folder).settings_hash or _hash_in_events(folder)
     if began_with and began_with != settings_hash(settings):
         # An older version hashed the settings of its time; its config.yaml holds them all, also those deleted since.
-        if folder.config.exists() and began_with == settings_hash(yaml.safe_load(folder.config.read_text())):
+        if folder.config.exists() and began_with == settings_hash(yaml.safe_load(read_regular(folder.config))):
             return
         hint = "put them back, or start a new run from this file: `ltdd-tui run FILE --name ANOTHER`"
         raise InputError("the settings were changed since the run began", str(folder.config), hint)

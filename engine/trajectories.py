@@ -14,9 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from engine.context import Context
+from engine.context import Context, warning_of_damage
 from engine.cores import give_cores_back
-from engine.run.checksums import sealed_safetensors, warning_of_damage
+from engine.run.checksums import sealed_safetensors
 from engine.run.errors import RunFailed
 from engine.run.events import Emit, Warned
 from engine.run.expert_cache import ABOUT, ORIGIN, expert_file, experts_root

@@ -15,6 +15,7 @@ from textual import events, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.filter import LineFilter
 from textual.screen import ModalScreen, Screen
 
 from engine.run.errors import Fault
@@ -35,6 +36,7 @@ from ltdd_tui.preferences import (
 from ltdd_tui.runs.find import last_change, run_folders
 from ltdd_tui.runs.worker import WorkerHandles
 from ltdd_tui.screens.launch.screen import LaunchScreen
+from ltdd_tui.widgets.lines import NO_CONTROL_CHARACTERS
 
 if TYPE_CHECKING:
     from ltdd_tui.screens.actions import OpenCompare, OpenRun
@@ -129,8 +131,7 @@ class LtddApp(App[None]):
         asked, faults = load_preferences()
         layout, layout_faults = load_layout()
         self.preferences = with_remembered(asked, layout)
-        self._set_by_file = asked.model_fields_set
-        self._faults = faults + layout_faults
+        self._set_by_file, self._faults = asked.model_fields_set, faults + layout_faults
         super().__init__()
         self.runs_dir, self.worker_handles = runs_dir, WorkerHandles(device)
         self.key_queue = KeyQueue(self, super().on_event)
@@ -156,6 +157,9 @@ class LtddApp(App[None]):
         # The command line turned the garbage collector off for the start.
         gc.enable()
         self.run_worker(load_screens, thread=True)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return [*super().get_line_filters(), NO_CONTROL_CHARACTERS]
 
     async def on_event(self, event: events.Event) -> None:
         """Hands on keys, pastes and the mouse one by one, so that each key has had its effect before the next one."""
@@ -291,13 +295,12 @@ class LtddApp(App[None]):
         """Sets theme and keys, and tells what of the preferences cannot be used."""
         self.register_theme(DARK)
         self.register_theme(LIGHT)
-        where, chosen = str(preferences_file()), self.preferences.keys
+        where, chosen, theme = str(preferences_file()), self.preferences.keys, self.preferences.theme
         if chosen:
             # Which ids there are is known only when all classes with bindings are imported.
             load_screens()
         keys, wrong = checked(chosen, key_places(), where) if chosen else ({}, [])
         faults = [*self._faults, *wrong]
-        theme = self.preferences.theme
         if theme not in self.available_themes:
             near = difflib.get_close_matches(theme, self.available_themes, 1)
             hint = f"did you mean {near[0]}?" if near else "the command palette lists them"
@@ -344,8 +347,8 @@ class LtddApp(App[None]):
         """Keeps a choice for the next session, unless preferences.yaml sets it: that file is a person's own."""
         self.preferences = self.preferences.model_copy(update={name: value})
         if name in self._set_by_file:
-            self.notify(f"this session only: {preferences_file()} overrides it", title=f"{name}: {value}", markup=False)
-            return
+            told = f"this session only: {preferences_file()} overrides it"
+            return self.notify(told, title=f"{name}: {value}", markup=False)
         try:
             remember(**{name: value})
         except OSError as error:
@@ -353,8 +356,7 @@ class LtddApp(App[None]):
 
     def action_help(self) -> None:
         """Shows help for the screen and the panel in focus, with all keys."""
-        # Markdown takes a moment to load, which the first screen need not wait for.
-        from ltdd_tui.screens.help import HelpScreen, help_texts
+        from ltdd_tui.screens.help import HelpScreen, help_texts  # here, as Markdown takes a moment to load
 
         if not isinstance(self.screen, HelpScreen):
             groups = active_keys(self.screen)
@@ -371,8 +373,7 @@ class LtddApp(App[None]):
         except OSError as error:
             # A disk that is full names no file.
             what = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
-            self.notify(what, title="no screenshot", severity="error", markup=False)
-            return
+            return self.notify(what, title="no screenshot", severity="error", markup=False)
         self.notify(str(path), title="screenshot", timeout=8, markup=False)
 
     def action_preferences(self) -> None:
@@ -382,8 +383,7 @@ class LtddApp(App[None]):
             if not path.exists():
                 write_atomically(path, template())
         except OSError as error:
-            self.notify(f"{path}: {error.strerror}", title="preferences", severity="error", markup=False)
-            return
+            return self.notify(f"{path}: {error.strerror}", title="preferences", severity="error", markup=False)
         self.copy_to_clipboard(str(path))
         self.notify(f"{path}\nthe path is copied; changes show at the next start", title="preferences", markup=False)
 

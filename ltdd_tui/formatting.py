@@ -11,6 +11,8 @@ from typing import Literal
 
 from rich.cells import cell_len, set_cell_size
 
+from engine.run.errors import escaped
+
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
@@ -113,7 +115,8 @@ def size(count: int) -> str:
 
 
 def shortened(text: str, width: int) -> str:
-    """The text in at most `width` terminal cells: a longer one loses its middle, since run names differ at the end."""
+    """As `clean`, in at most `width` cells: a longer text loses its middle, since run names differ at the end."""
+    text = clean(text)
     if cell_len(text) <= width:
         return text
     if width < 2:
@@ -143,7 +146,11 @@ def gibibytes(value: float) -> str:
 
 
 def clean(text: str) -> str:
-    """The text without control characters, which could move the cursor; tabs and newlines become spaces."""
+    """The text in one line for the screen: control characters are escaped, line ends and tabs are spaces.
+
+    Other signs that no font shows, such as joiners, are left out: terminals differ in how wide they are.
+    """
     if text.isprintable():
         return text
-    return "".join(" " if char in "\t\n" else "" if unicodedata.category(char)[0] == "C" else char for char in text)
+    one_line = escaped(text.replace("\n", " ").replace("\t", " "))
+    return "".join(char for char in one_line if unicodedata.category(char)[0] != "C")

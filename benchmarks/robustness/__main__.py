@@ -76,9 +76,10 @@ def _parser() -> argparse.ArgumentParser:
 def _cases(part: str, forks: Forks, work: Path, seed: int, interrupted: Callable[[], Interrupted]) -> Cases:
     if part in READERS:
         return Mutated(forks, work, part, seed).cases
-    case = {"kills": lambda: interrupted().kill, "faults": lambda: interrupted().fault}.get(
-        part, lambda: Damaged(forks, work, seed).case
-    )()
+    if part == "damages":
+        case = Damaged(forks, work, seed).case
+    else:
+        case = interrupted().kill if part == "kills" else interrupted().fault
     return lambda numbers: [*map(case, numbers)]
 
 
@@ -100,12 +101,12 @@ def run_part(part: str, cases: Cases, batch: int, numbers: Sequence[int], log: P
                     print(
                         f"{part} {number}: {outcome.outcome}: {outcome.case}\n    {outcome.detail[-300:]}", flush=True
                     )
-    outcomes = {number: done[number] for number in numbers}
-    bad = {number: own for number, own in outcomes.items() if own.outcome not in GOOD}
+    asked = {number: done[number] for number in numbers}
+    bad = {number: own for number, own in asked.items() if own.outcome not in GOOD}
     return {
-        "cases": len(outcomes),
+        "cases": len(asked),
         "seconds": round(time.monotonic() - began, 1),
-        "outcomes": dict(Counter(own.outcome for own in outcomes.values()).most_common()),
+        "outcomes": dict(Counter(own.outcome for own in asked.values()).most_common()),
         "failed": len(bad),
         "failures": [[number, own.outcome, own.case] for number, own in bad.items()][:FAILURES_KEPT],
     }

@@ -278,5 +278,5 @@ def answer(action: Callable[..., int], *arguments: str) -> Answer:
             code = _exit_code(action, *arguments)
     finally:
         sys.stdout, sys.stderr = before
-    out, err = (stream.buffer.getvalue().decode(errors="replace") for stream in streams)  # type: ignore[attr-defined]
+    out, err = (stream.buffer.getvalue().decode(errors="replace") for stream in streams)
     return Answer(code, out, err)

@@ -89,7 +89,7 @@ def shared_keys(settings: RunSettings) -> dict[str, tuple[str, int]]:
     Cells of one hash need the same ones, up to their number and the epochs that are kept.
     """
     keys = {}
-    images = settings.dataset, settings.seed, settings.compile
+    images = settings.dataset, settings.validation.sets_apart, settings.seed, settings.compile
     if settings.trains_experts and settings.experts.imported is None:
         own = *images, trained_alike(settings), classifiers_trained_alike(settings)
         keys["experts"] = settings_hash(*own), settings.experts.num_experts

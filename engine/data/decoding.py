@@ -20,7 +20,7 @@ from torch import Tensor
 from engine.run.data_settings import Fit
 from engine.run.errors import FILES_SHOWN, Fault, InputError, listed
 from engine.run.events import Emit, Warned
-from engine.run.image_headers import fault_of, made_square
+from engine.run.image_headers import fault_of, made_square, opened_image
 
 CHANNELS = 3
 _FILES_A_TASK = 64
@@ -104,7 +104,7 @@ def unreadable_files(files: Sequence[Path]) -> dict[Path, Fault]:
 
 def _decoded(file: Path, image_size: int, fit: Fit) -> tuple[Image.Image, list[str]]:
     """The image, and the remarks on it that its decoding shows."""
-    with Image.open(file) as image:
+    with opened_image(file) as image:
         # How the file stores its pixels, such as RGB;16B; known until they are loaded.
         stored = str(image.tile[0].args) if image.tile else ""
         image.load()

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from engine.data.decoding import CHANNELS, read_images, unreadable_files
 from engine.run.data_settings import DatasetSettings, Fit
-from engine.run.datasets import FACTS, TINY_FOLDER, TINY_MARK
+from engine.run.datasets import FACTS, TINY_FOLDER, TINY_MARK, tiny_root
 from engine.run.errors import Fault, InputError
 from engine.run.events import Emit, Warned
 from engine.run.folder import cache_root, expanded
@@ -174,9 +174,9 @@ def load_tiny_imagenet(settings: DatasetSettings, emit: Emit) -> Source:
 
     In the order of that file; with class_order text, classes and files in that of torchvision's ImageFolder.
     """
-    folder = expanded(settings.path) if settings.path else cache_root() / "data"
-    root = next((root for root in (folder / TINY_FOLDER, folder) if (root / TINY_MARK).is_file()), None)
+    root = tiny_root(settings.path)
     if root is None:
+        folder = expanded(settings.path) if settings.path else cache_root() / "data"
         hint = f"unpack {TINY_FOLDER}.zip (cs231n.stanford.edu) there, or set dataset.path"
         raise InputError(f"no {TINY_FOLDER} with a wnids.txt", str(folder), hint)
     size = settings.resolution or FACTS["tiny-imagenet"].image_size

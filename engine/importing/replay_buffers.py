@@ -22,7 +22,7 @@ from engine.nets.functional import FlatNetwork
 from engine.run.errors import InputError
 from engine.run.events import Emit
 from engine.run.expert_cache import IMPORTED, network_facts
-from engine.run.folder import exclusive
+from engine.run.folder import exclusive, open_regular
 from engine.run.image_folder import natural_order
 from engine.run.settings import RunSettings, settings_hash
 from engine.training.accuracy import balanced, per_class_accuracy
@@ -81,7 +81,7 @@ def _buffer_files(path: Path) -> list[Path]:
 
 
 def _sha256(file: Path) -> str:
-    with open(file, "rb") as content:
+    with open_regular(file) as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 

@@ -25,7 +25,7 @@ from engine.data.decoding import read_images
 from engine.data.whitening import MODES, Whitening
 from engine.distilled import DistilledSet
 from engine.run.errors import InputError, listed, shortened
-from engine.run.folder import JSON_OBJECT, MARKER, STORED_IMAGES, RunFolder, read_typed
+from engine.run.folder import JSON_OBJECT, MARKER, STORED_IMAGES, RunFolder, open_regular, read_typed
 from engine.run.image_folder import class_files, natural_order
 from engine.run.image_headers import common_size
 from engine.run.settings import StartSpace
@@ -109,12 +109,12 @@ def load_tensors(path: Path) -> Any:
     """
     begin = b""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             begin = file.read(2)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
-        odd = next((odd for tensor in _tensors_in(content) if (odd := _oddity(tensor))), None)
+        odd = next((odd for tensor in _tensors_in(content, set()) if (odd := _oddity(tensor))), None)
     except FileNotFoundError:
         raise InputError("there is no such file", str(path)) from None
     except Exception as error:
@@ -136,12 +136,14 @@ def load_tensors(path: Path) -> Any:
     return content
 
 
-def _tensors_in(content: Any) -> Iterator[Tensor]:
+def _tensors_in(content: Any, seen: set[int]) -> Iterator[Tensor]:
+    """Every tensor; a list is looked into once, as lists that each hold the one before twice never end."""
     if isinstance(content, Tensor):
         yield content
-    elif isinstance(content, dict | list | tuple):
+    elif isinstance(content, dict | list | tuple) and id(content) not in seen:
+        seen.add(id(content))
         for part in content.values() if isinstance(content, dict) else content:
-            yield from _tensors_in(part)
+            yield from _tensors_in(part, seen)
 
 
 def _oddity(tensor: Tensor) -> str:

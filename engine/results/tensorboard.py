@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from engine.run.errors import InputError
 from engine.run.events import (
@@ -21,7 +20,8 @@ from engine.run.events import (
     Warned,
     decode,
 )
-from engine.run.folder import RunFolder
+from engine.run.folder import RunFolder, read_regular
+from engine.run.image_headers import opened_image
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -62,7 +62,7 @@ def write_tensorboard(run: RunFolder, target: Path) -> list[Warned]:
 def _read_records(run: RunFolder) -> tuple[Records, int]:
     """The records, the last one where a resumed run did a step again, and how many lines could not be read."""
     try:
-        lines = run.events.read_text(errors="replace").split("\n")
+        lines = read_regular(run.events).decode(errors="replace").split("\n")
     except FileNotFoundError:
         hint = f"`ltdd-tui resume {run.name}` starts it"
         raise InputError("the run has no events yet", str(run.events), hint) from None
@@ -130,7 +130,7 @@ def _add(writer: SummaryWriter, tag: str, step: int, value: Value, seconds: floa
             writer.add_text(tag, value, step, seconds)
         case Path():
             try:
-                with Image.open(value) as picture:
+                with opened_image(value, ["PNG"]) as picture:
                     levels = np.asarray(picture.convert("RGB"))
             except (OSError, ValueError):
                 return False

@@ -15,10 +15,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from pathlib import Path
 from typing import IO, Any
-
-from engine.run.events import Warned
 
 KEY = "checksum"
 _BLANK = "crc32:00000000"
@@ -59,12 +56,6 @@ def unsealed_json(content: bytes) -> Any:
         return value
     del value[KEY]
     return value["content"] if value.keys() == {"content"} else value
-
-
-def warning_of_damage(path: Path, error: Exception, instead: str) -> Warned:
-    """The event for a damaged file that a run goes on without; `instead` says how."""
-    hint = "`ltdd-tui verify RUN` and `ltdd-tui cache verify` look for more; where it comes again, check the disk"
-    return Warned(f"damaged, {instead}: {path}: {error}", hint)
 
 
 def verified(content: bytes) -> bytes:

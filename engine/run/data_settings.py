@@ -109,6 +109,11 @@ class ValidationSettings(Strict):
     step_down: float = ours(4.0, "what image_lr and label_lr are then divided by, from the best set on", gt=1)
     step_downs: int = ours(1, "times that they are divided, before matching stops", ge=0)
 
+    @property
+    def sets_apart(self) -> dict[str, float]:
+        """What decides which images are not trained on; empty where none are set apart."""
+        return {"share": self.share, "smallest": self.smallest} if self.share else {}
+
     def spared(self, counts: Sequence[int]) -> list[int]:
         """Of classes with these train images, how many each sets apart: none, or at least one."""
         if not self.share:

@@ -1,13 +1,18 @@
-"""Facts about the known data sets, and class counts of a long tail: arithmetic alone, no data set is loaded."""
+"""Facts about the known data sets, and class counts of a long tail: no data set is loaded, at most names are read."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from engine.run.data_settings import DatasetName, DatasetSettings, ValidationSettings
 from engine.run.errors import Fault
+from engine.run.folder import cache_root, expanded
 
 FLOAT_ERROR = 1e-12
 """Far above the relative error of the floats in `class_counts`, far below the distance of a count from a whole one."""
@@ -56,6 +61,38 @@ FACTS: dict[DatasetName, DatasetFacts] = {
 }
 
 
+def tiny_root(path: str | None) -> Path | None:
+    """The folder with Tiny-ImageNet's wnids.txt, at or below `path` or in the cache; None where there is none."""
+    folder = expanded(path) if path else cache_root() / "data"
+    return next((root for root in (folder / TINY_FOLDER, folder) if (root / TINY_MARK).is_file()), None)
+
+
+@functools.lru_cache(maxsize=8)
+def _tiny_sizes(root: Path, as_text: bool, changed: int) -> tuple[int, ...]:
+    """Train images of the classes that are there, in the order of wnids.txt or of text; counted anew when `changed`."""
+    codes = (root / TINY_MARK).read_text(encoding="utf-8", errors="replace").split()
+    folders = (root / "train" / code / "images" for code in (sorted(codes) if as_text else codes))
+    listed = (os.listdir(folder) for folder in folders if folder.is_dir())
+    return tuple(sum(not name.startswith(".") for name in names) for names in listed)
+
+
+def class_sizes(settings: DatasetSettings) -> list[int] | None:
+    """Train images of each class before the long tail is cut; None where only the files tell, as for a folder.
+
+    A part of tiny-imagenet at dataset.path has its own classes.
+    """
+    if settings.name not in FACTS:
+        return None
+    if settings.name == "digits" and settings.test_per_class is not None:
+        return [DIGITS_SMALLEST - settings.test_per_class] * len(FACTS["digits"].class_sizes)
+    if settings.name == "tiny-imagenet" and settings.path and (root := tiny_root(settings.path)):
+        with contextlib.suppress(OSError):
+            # Fewer than two classes are a fault where the set is loaded.
+            sizes = _tiny_sizes(root, settings.class_order == "text", (root / "train").stat().st_mtime_ns)
+            return list(sizes) if len(sizes) > 1 else list(FACTS[settings.name].class_sizes)
+    return list(FACTS[settings.name].class_sizes)
+
+
 def counts_for(settings: DatasetSettings, validation: ValidationSettings = CHOOSES_NOTHING) -> list[int] | None:
     """Train images of each class, less those set apart for validation; None where only the files tell.
 
@@ -65,10 +102,8 @@ def counts_for(settings: DatasetSettings, validation: ValidationSettings = CHOOS
     factor, name = settings.imbalance_factor, settings.name
     if name == "folder" or (name == "imagenet-lt" and factor == "natural"):
         return None
-    sizes = list(FACTS[name].class_sizes)
-    if name == "digits" and settings.test_per_class is not None:
-        sizes = [DIGITS_SMALLEST - settings.test_per_class] * len(sizes)
-    return kept_counts(sizes, settings, validation)
+    sizes = class_sizes(settings)
+    return None if sizes is None else kept_counts(sizes, settings, validation)
 
 
 def wanted_counts(sizes: Sequence[int], imbalance_factor: float | Literal["natural"]) -> list[int]:

@@ -33,13 +33,18 @@ def short_number(value: float) -> str:
     return f"{value:.2f}" if abs(value) < 1e6 else f"{value:.1e}"
 
 
-CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-"""What moves the cursor, recolors the terminal or breaks a line: a file's name may hold it."""
+CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""What moves the cursor, recolors the terminal, breaks a line or turns its direction: a file's name may hold it."""
 
 
 def escaped(text: str) -> str:
     """The text with control characters as Python writes them in quotes, such as \\x1b and \\n."""
-    return CONTROL_CHARACTER.sub(lambda found: repr(found[0])[1:-1], text)
+    return text if text.isprintable() else CONTROL_CHARACTER.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def escaped_lines(text: str) -> str:
+    """As `escaped`, but for line ends: those of a text of several lines are meant."""
+    return "\n".join(map(escaped, text.split("\n")))
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,8 @@ def estimate(
     settings, _ = resolve_auto(settings, counts)
     facts = FACTS.get(dataset.name)
     channels = facts.channels if facts else FOLDER_CHANNELS
-    tests = test_images or (facts.test_images if facts else FOLDER_TEST_PER_CLASS * len(counts))
+    per_class = facts.test_images / len(facts.class_sizes) if facts else FOLDER_TEST_PER_CLASS
+    tests = test_images or round(per_class * len(counts))
     if dataset.test_per_class is not None:
         tests = min(tests, dataset.test_per_class * len(counts))
     work = Workload(settings, device, counts, channels, size, tests, cached)

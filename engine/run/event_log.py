@@ -14,6 +14,8 @@ from engine.run.folder import open_regular
 
 Kind = TypeVar("Kind", bound=Event)
 
+_PIECE_BYTES = 1 << 20
+
 
 class EventLog:
     """Appends events to a file, one line each, and continues its numbering; `stage` is the last that began, or "".
@@ -43,11 +45,13 @@ class EventLog:
 
 def _close_torn_line(file: int) -> int:
     """Ends a line that a crash cut short; returns the number of lines, which is the next event's number."""
-    content = os.pread(file, os.fstat(file).st_size, 0)
-    if content and not content.endswith(b"\n"):
-        os.write(file, b"\n")
-        return content.count(b"\n") + 1
-    return content.count(b"\n")
+    lines, last, at = 0, b"\n", 0
+    while piece := os.pread(file, _PIECE_BYTES, at):
+        lines, last, at = lines + piece.count(b"\n"), piece[-1:], at + len(piece)
+    if last == b"\n":
+        return lines
+    os.write(file, b"\n")
+    return lines + 1
 
 
 def told_since_start(events: Path, kind: type[Kind]) -> list[Kind]:

@@ -383,7 +383,7 @@ def decode(line: str) -> Stamped | Warned:
         if not 0 <= seconds < LATEST_SECONDS:
             raise ValueError(seconds)
     except KeyError as error:
-        return Warned(f"an event of an unknown kind was skipped: {error}", "a newer version may have written it")
+        return Warned(f"an event of an unknown kind was skipped: {error!s:.80}", "a newer version may have written it")
     except (ValueError, TypeError, OverflowError, RecursionError):
         return Warned("a line that is no event was skipped", "a crash may have cut it short")
     try:

@@ -16,7 +16,6 @@ from pydantic import BaseModel
 
 from engine.run.compile_policy import StepBackend, compile_or_not, compiled_backend, has_compiler
 from engine.run.data_settings import DatasetSettings
-from engine.run.datasets import counts_for
 from engine.run.errors import Fault
 from engine.run.folder import JSON_OBJECT, cache_root, expanded, open_regular, read_typed
 from engine.run.manifest import Origin
@@ -149,8 +148,10 @@ def _about_images_and_steps(
 
 
 def _about_dataset(settings: RunSettings) -> dict[str, Any]:
-    path = settings.dataset.path
-    return settings.dataset.model_dump(mode="json") | {"path": path and str(expanded(path).absolute())}
+    path, apart = settings.dataset.path, settings.validation.sets_apart
+    own = settings.dataset.model_dump(mode="json") | {"path": path and str(expanded(path).absolute())}
+    # Experts of all images have no such key.
+    return own | {"validation": apart} if apart else own
 
 
 def about_classifier(settings: RunSettings, representation_key: str) -> dict[str, Any]:
@@ -176,9 +177,8 @@ def cached_folders(settings: RunSettings, device_type: str, class_counts: list[i
 
     `class_counts` are compared where they are known. How many experts they hold is another question.
     """
-    if class_counts is None and settings.validation.share:
-        # Experts of all images would look the same but for these counts.
-        class_counts = counts_for(settings.dataset, settings.validation)
+    if settings.validation.sets_apart and settings.dataset.test_groups is not None:
+        class_counts = None  # of whole groups only about as many are set apart as are asked for
 
     def folder_of(about: _About) -> Path | None:
         # Whether compiling pays depends on the images, which are not at hand: both answers are looked for.

@@ -14,6 +14,7 @@ import stat
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import unquote
@@ -143,12 +144,12 @@ def write_json(path: Path, value: Any, sync: bool = True, sealed: bool = False) 
 _KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
-def open_regular(path: Path | str, buffered: bool = True) -> IO[bytes]:
+def open_regular(path: Path | str) -> BufferedReader:
     """A file, opened to be read in bytes; raises OSError, and never waits, for a FIFO, a socket or a device.
 
     Opening a FIFO as others do waits for somebody who writes into it, and a device may never end.
     """
-    return open(path, "rb", -1 if buffered else 0, opener=_opened_if_regular)
+    return open(path, "rb", opener=_opened_if_regular)
 
 
 def read_regular(path: Path | str, limit: int | None = None) -> bytes:
@@ -189,7 +190,7 @@ def verify_file(path: Path) -> bool:
 
     The file is read once, a little at a time: it takes no memory.
     """
-    with open_regular(path, buffered=False) as file:
+    with open_regular(path) as file:
         return verify_stream(file)
 
 

@@ -1,4 +1,4 @@
-"""The first bytes of image files: the size of the images, and files that are none. And how an image is made square.
+"""Image files: how every one is opened, the size that its first bytes tell, files that are none; made square.
 
 Pillow is imported where it is used: the list of runs and --help need no image.
 """
@@ -6,31 +6,50 @@ Pillow is imported where it is used: the list of runs and --help need no image.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.run.data_settings import Fit
 from engine.run.errors import Fault, InputError
+from engine.run.folder import open_regular
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
+    from PIL.ImageFile import ImageFile
 
 Files = list[tuple[Path, int]]
 """Image files, each with its label."""
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
+"""As Pillow names them. What a file is follows from its content: of all formats, EPS would start Ghostscript."""
 _READERS = 8
 _EXHAUSTED = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 
-def common_size(files: Sequence[Path]) -> int | None:
-    """The side of the images where all are square and of one size, else None; read from headers. Raises InputError."""
+@contextmanager
+def opened_image(file: Path, formats: Sequence[str] = FORMATS) -> Iterator[ImageFile]:
+    """An image of one of these formats, its pixels not yet decoded; every image file is opened by this function.
+
+    Raises OSError for what is no regular file, and whatever Pillow raises: `fault_of` puts it into words.
+    """
     from PIL import Image
 
+    Image.init()  # Pillow may have been built without some
+    with (
+        open_regular(file) as content,
+        Image.open(content, formats=[own for own in formats if own in Image.OPEN]) as image,
+    ):
+        yield image
+
+
+def common_size(files: Sequence[Path]) -> int | None:
+    """The side of the images where all are square and of one size, else None; read from headers. Raises InputError."""
     sizes = set()
     for file in files:
         try:
-            with Image.open(file) as image:
+            with opened_image(file) as image:
                 sizes.add(image.size)
         except Exception as error:
             raise InputError([fault_of(file, error)]) from None
@@ -45,10 +64,8 @@ def header_faults(files: Iterable[Path]) -> list[Fault]:
 
 
 def _header_fault(file: Path) -> Fault | None:
-    from PIL import Image
-
     try:
-        with Image.open(file):
+        with opened_image(file):
             return None
     except Exception as error:
         return fault_of(file, error)

@@ -19,9 +19,10 @@ from typing import NamedTuple
 
 from engine.run.data_settings import DatasetSettings
 from engine.run.errors import Fault
+from engine.run.folder import open_regular
 from engine.run.held_out import folds_instead
 from engine.run.image_folder import Survey, labeled_files, survey, train_and_test_files
-from engine.run.image_headers import Files, fault_of
+from engine.run.image_headers import Files, fault_of, opened_image
 
 LONG_RATIO = 1.5
 """An image whose long side is over so many times the short one loses a third and more where it is cropped."""
@@ -140,10 +141,10 @@ def _counts(files: Files, headers: dict[Path, _Header], classes: int) -> Iterato
 
 
 def _header(file: Path) -> _Header | Fault:
-    from PIL import ExifTags, Image
+    from PIL import ExifTags
 
     try:
-        with Image.open(file) as image:
+        with opened_image(file) as image:
             # Pillow would decode a PNG to look for EXIF data behind its pixels.
             told = image.format != "PNG" or "exif" in image.info
             turned = told and image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
@@ -178,7 +179,7 @@ def _with_ends(files: Files, ends: dict[Path, bytes]) -> Iterable[Path]:
 def _hash_of_ends(file: Path) -> bytes:
     """A hash of a file's size and of its first and last bytes, which compressed pixels do not share by chance."""
     try:
-        with open(file, "rb") as opened:
+        with open_regular(file) as opened:
             size = os.fstat(opened.fileno()).st_size
             content = opened.read(_END_BYTES)
             opened.seek(max(size - _END_BYTES, len(content)))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from engine.run.data_settings import DatasetSettings
 from engine.run.errors import Fault, InputError
-from engine.run.folder import expanded
+from engine.run.folder import expanded, read_regular
 from engine.run.image_headers import Files, header_faults
 from engine.run.repeated_images import repeated_files
 
@@ -27,7 +27,7 @@ _EXAMPLE = "a line is a path and a label, for example: train/n01440764/1.JPEG 0"
 def text_lines(file: Path) -> list[tuple[int, str]]:
     """The lines that are not blank, stripped, each with its number; raises InputError for a file that is no text."""
     try:
-        content = re.sub(rb"\r\n?", b"\n", file.read_bytes())
+        content = re.sub(rb"\r\n?", b"\n", read_regular(file))
         if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content[:1000]:
             raise InputError("the list is UTF-16 text", str(file), "save it as UTF-8")
         text = content.decode("utf-8-sig")

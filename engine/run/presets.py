@@ -83,7 +83,7 @@ def find_preset(name_or_path: str, beside: Path | None = None) -> Path:
     folder = beside.parent if beside else Path()
     if os.sep in name_or_path or name_or_path.endswith(SUFFIXES):
         path = folder / expanded(name_or_path)
-        if os.path.isfile(path):
+        if os.path.exists(path) and not os.path.isdir(path):
             return path
         raise SettingsError([_missing(name_or_path, "there is no such file", name_or_path)])
     folders = ([folder] if beside else []) + [user_folder(), shipped_folder()]

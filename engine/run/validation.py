@@ -18,11 +18,11 @@ from engine.run.datasets import (
     DIGITS_SMALLEST,
     FACTS,
     TINY_FOLDER,
-    TINY_MARK,
     counts_for,
     empty_tail,
     image_size_for,
     kept_counts,
+    tiny_root,
 )
 from engine.run.errors import FAULTS_SHOWN, Fault, InputError, shortened
 from engine.run.expert_cache import imported_faults
@@ -83,7 +83,7 @@ def location(path: KeyPath, places: Mapping[KeyPath, str]) -> str:
 
     places: in the order of the layers; the uppermost one that wrote the key, or one below it, is named.
     """
-    key = ".".join(path)
+    key = shortened(".".join(path))
     below = [place for written, place in places.items() if written[: len(path)] == path]
     above = (places[path[:length]] for length in range(len(path), 0, -1) if path[:length] in places)
     place = below[-1] if below else next(above, None)
@@ -293,11 +293,9 @@ def check_runnable(settings: RunSettings) -> list[Fault]:
         what = "the class folders" if dataset.name == "folder" else "the images and train.txt"
         hint = f"--set dataset.path=FOLDER, the folder with {what}"
         return [Fault(f"data set {dataset.name} needs a path", where, hint)]
-    home = cache_root() / "data"
-    places = (home, home / TINY_FOLDER)
-    if dataset.name == "tiny-imagenet" and not any((folder / TINY_MARK).is_file() for folder in places):
+    if dataset.name == "tiny-imagenet" and tiny_root(None) is None:
         hint = f"--set dataset.path=FOLDER, the folder with {TINY_FOLDER}"
-        return [Fault(f"tiny-imagenet is not in {home}", where, hint)]
+        return [Fault(f"tiny-imagenet is not in {cache_root() / 'data'}", where, hint)]
     return []
 
 

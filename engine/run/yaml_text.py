@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import yaml
 
 from engine.run.errors import Fault
+from engine.run.folder import read_regular
 
 KeyPath = tuple[str, ...]
 """The keys from the top level down to a value: ("matching", "image_lr")."""
@@ -27,6 +28,8 @@ NOT_OF_ITS_TAG = "this is no value of its tag"
 TAG_ERRORS = (KeyError, IndexError, AttributeError, TypeError)
 # Python converts no more than 4300, in a time that grows with their square.
 MOST_DIGITS = 400
+LARGEST_BYTES = 1_000_000
+"""No preset and no sweep is as large, and PyYAML takes seconds for each megabyte."""
 TOO_DEEP = "brackets or blocks are nested too deep"
 NOTHING_SO_DEEP = "no setting needs that"
 # libyaml has a limit of its own since 0.2.6 and words it so; older ones and Python's parser end in a RecursionError.
@@ -173,7 +176,7 @@ IsText = Callable[[KeyPath], bool]
 def parse_file(path: Path, is_text: IsText = lambda path: False, may_be_empty: bool = False) -> WrittenSettings:
     """Reads a file; one that cannot be read gives no values and a fault."""
     try:
-        return parse_text(path.read_text(encoding="utf-8"), path, is_text, may_be_empty)
+        return parse_text(read_regular(path, LARGEST_BYTES).decode(), path, is_text, may_be_empty)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         return WrittenSettings(_shown(path), faults=[Fault(f"cannot be read: {reason}", _shown(path))])

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from engine.checkpoints import record_seconds, training_seconds
 from engine.compilation import evaluation_is_compiled
-from engine.context import Context, Progress, generator
+from engine.context import Context, Progress, generator, warning_of_damage
 from engine.data.dataset import LongTailedData, content_hash
 from engine.data.selection import pick_real_images
 from engine.losses import one_hot, target_probabilities
@@ -29,7 +29,7 @@ from engine.manifest import device_name, versions
 from engine.matching.synthetic import Synthetic, as_kept
 from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run import folder
-from engine.run.checksums import DamagedFile, sealed_json, sealed_safetensors, warning_of_damage
+from engine.run.checksums import DamagedFile, sealed_json, sealed_safetensors
 from engine.run.events import Emit, Evaluated, Warned
 from engine.run.folder import read_json, read_verified, write_atomically, write_json
 from engine.run.settings import LabelRegime, NetworkName, RunSettings, settings_hash
@@ -46,6 +46,8 @@ from engine.training.from_scratch import (
 )
 from engine.training.groups import in_groups
 
+JUDGED = "judged-"
+"""Begins the keys of sets between which a run chooses, by single images."""
 MOST_IN_CONFUSION = 200
 """Of more classes no confusion matrix is kept: the file would be larger than the distilled set."""
 
@@ -174,7 +176,15 @@ def _tested(network: FlatNetwork, theta: Tensor, data: LongTailedData, target: E
     }
     if target.key == "set" and data.num_classes <= MOST_IN_CONFUSION:  # not of checks: there are many
         result["confusion"] = own.confusion.tolist()
+    if target.key.startswith(JUDGED):
+        result["right"] = own.right.int().tolist()
     return result
+
+
+def rights(context: Context, target: EvaluationTarget, arch: NetworkName, repeats: int) -> Tensor:
+    """Of each image that a judged target was tested on, the share of its networks that put it into its class: (N,)."""
+    results = _read_results(context, target, arch)[:repeats]
+    return torch.tensor([result["right"] for result in results], dtype=torch.float64).mean(dim=0)
 
 
 def summed_confusion(

@@ -27,7 +27,7 @@ from engine.run.events import (
     type_name,
 )
 from engine.run.expert_cache import classifier_epochs, representation_epochs, trained_alike
-from engine.run.folder import RunFolder, is_held, read_json, write_json
+from engine.run.folder import RunFolder, is_held, open_regular, read_json, read_regular, write_json
 from engine.run.manifest import read_manifest
 from engine.run.metrics import readable_metrics
 from engine.run.presets import load_preset
@@ -75,7 +75,7 @@ class SweepFolder:
         """The names of the runs that it waits for in the queue."""
         with contextlib.suppress(OSError):
             if self.queue.exists() and self.is_running():
-                return tuple(self.queue.read_text(encoding="utf-8").split("\n")[:-1])
+                return tuple(read_regular(self.queue).decode(errors="replace").split("\n")[:-1])
         return ()
 
     def sweep(self) -> Sweep:
@@ -219,12 +219,13 @@ BEGINS_AND_ENDS = RunStarted, RunStopped, RunBroke, RunFinished
 def _marks(folder: RunFolder) -> list[Stamped]:
     """When workers began with the run, what they made that the next one reuses, and how they ended; latest first."""
     kinds = *BEGINS_AND_ENDS, Checkpointed, ExpertDone
-    marks = [f'"type":"{type_name(kind)}"' for kind in kinds]
+    marks = [f'"type":"{type_name(kind)}"'.encode() for kind in kinds]
     try:
-        lines = folder.events.read_text(errors="replace").split("\n")
+        with open_regular(folder.events) as lines:
+            marked = [line for line in lines if any(mark in line for mark in marks)]
     except OSError:
         return []
-    found = (decode(line) for line in reversed(lines) if any(mark in line for mark in marks))
+    found = (decode(line.decode(errors="replace")) for line in reversed(marked))
     stamped = (item for item in found if isinstance(item, Stamped) and isinstance(item.event, kinds))
     return [item for item in stamped if not (isinstance(item.event, ExpertDone) and item.event.cached)]
 
@@ -235,7 +236,7 @@ def _marks(folder: RunFolder) -> list[Stamped]:
 def shared_by(cell: Cell) -> str:
     """A hash that cells with the same data and experts have in common: the first one trains what the others reuse."""
     own = cell.settings
-    return settings_hash(own.dataset, own.seed, trained_alike(own))
+    return settings_hash(own.dataset, own.validation.sets_apart, own.seed, trained_alike(own))
 
 
 def in_order(cells: Sequence[Cell]) -> list[Cell]:

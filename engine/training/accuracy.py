@@ -22,13 +22,15 @@ class NetworkResult(TypedDict):
 
     `confidence`: the mean probability that test images of a class give that class, in percent; not in a file of an
     older version. `confusion`: test images by true (row) and predicted class, of a set that a run may end with. Not
-    where there are very many classes, nor in a file of an older version.
+    where there are very many classes, nor in a file of an older version. `right`: of each validation image, by which
+    something is chosen, whether it was put into its class (1 or 0).
     """
 
     per_class: list[float]
     norms: list[float]
     confidence: NotRequired[list[float]]
     confusion: NotRequired[list[list[int]]]
+    right: NotRequired[list[int]]
 
 
 def network_results(found: Any, classes: int) -> list[NetworkResult]:
@@ -39,7 +41,7 @@ def network_results(found: Any, classes: int) -> list[NetworkResult]:
 def _is_network_result(found: Any, classes: int) -> TypeGuard[NetworkResult]:
     if not isinstance(found, dict):
         return False
-    per_class = found.get("per_class")
+    per_class, right = found.get("per_class"), found.get("right", [])
     confusion = found.get("confusion", [[0] * classes] * classes)
     return (
         all(_are_numbers(row, classes, 100.0) for row in (per_class, found.get("confidence", per_class)))
@@ -47,6 +49,8 @@ def _is_network_result(found: Any, classes: int) -> TypeGuard[NetworkResult]:
         and isinstance(confusion, list)
         and len(confusion) == classes
         and all(_are_numbers(row, classes, 2**53) and all(isinstance(one, int) for one in row) for row in confusion)
+        and isinstance(right, list)
+        and all(one in (0, 1) for one in right)
     )
 
 
@@ -78,11 +82,12 @@ class ClassFigures(NamedTuple):
     """One network on the test images, on the CPU: (C, C) int64 how many of each class (row) are taken for each class.
 
     confidence: (C,) float64, the mean probability that images of a class give that class, in percent; NaN for a class
-    without test images.
+    without test images. right: (N,) bool, which images are put into their class.
     """
 
     confusion: Tensor
     confidence: Tensor
+    right: Tensor
 
     @property
     def per_class(self) -> Tensor:
@@ -95,12 +100,14 @@ def class_figures(network: FlatNetwork, theta: Tensor, images: Tensor, labels: T
     """Tests a network of weights theta (P,) on images (N, channels, H, W) of classes labels (N,)."""
     logits, classes = in_test_batches(network, theta, images), network.num_classes
     given = logits.softmax(dim=1).gather(1, labels[:, None])[:, 0]
-    pairs = labels * classes + logits.argmax(dim=1)
+    predicted = logits.argmax(dim=1)
+    pairs = labels * classes + predicted
     confusion = torch.bincount(pairs, minlength=classes**2).view(classes, classes).cpu()
     # On the CPU, where sums always come in the same order.
     summed = torch.bincount(labels.cpu(), weights=given.double().cpu(), minlength=classes)
     # A softmax of float32 may lie a little above 1.
-    return ClassFigures(confusion, (100 * summed / confusion.sum(dim=1)).clamp(max=100))
+    confidence = (100 * summed / confusion.sum(dim=1)).clamp(max=100)
+    return ClassFigures(confusion, confidence, (predicted == labels).cpu())
 
 
 def per_class(confusion: Tensor) -> Tensor:

@@ -17,11 +17,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from engine.context import generator
+from engine.context import generator, warning_of_damage
 from engine.data.dataset import LongTailedData
 from engine.losses import one_hot
 from engine.nets.functional import FlatNetwork
-from engine.run.checksums import sealed_safetensors, warning_of_damage
+from engine.run.checksums import sealed_safetensors
 from engine.run.events import Emit
 from engine.run.folder import read_verified, write_atomically
 from engine.run.settings import LongTailLoss, RunSettings

@@ -26,7 +26,7 @@ from engine.run.folder import (
     read_json,
 )
 from ltdd_tui.cli.options import AsJson, RunsDir
-from ltdd_tui.cli.output import plain_table, print_data, print_json, print_note
+from ltdd_tui.cli.output import plain_table, print_data, print_json, print_note, print_text
 from ltdd_tui.cli.verify import verify_cache
 from ltdd_tui.formatting import duration, factor_name, first_few, size
 from ltdd_tui.runs.find import at_work, run_folders
@@ -210,7 +210,7 @@ def prune(
             print_note(escaped(f"kept, as a worker uses it: {entry.name}"))
             continue
         freed += entry.size
-        print(f"{escaped(entry.name)}\t{size(entry.size)}\t{entry.kind}")
+        print_text(f"{escaped(entry.name)}\t{size(entry.size)}\t{entry.kind}")
     left = sum(entry.size for entry in entries) - freed
     print_note(f"{size(freed)} {'would be ' if dry_run else ''}deleted, {size(left)} left in {cache_root()}")
 

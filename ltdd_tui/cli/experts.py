@@ -13,7 +13,7 @@ from engine.run.folder import expanded
 from engine.run.presets import load_preset
 from engine.run.validation import check_runnable
 from ltdd_tui.cli.options import Device, Overrides, complete_preset
-from ltdd_tui.cli.output import print_note
+from ltdd_tui.cli.output import print_note, print_text
 from ltdd_tui.runs import worker
 
 
@@ -41,5 +41,5 @@ def import_experts(
     found = json.loads(worker.answer(arguments, errors_here=True))
     if "faults" in found:
         raise InputError([Fault(**fault) for fault in found["faults"]])
-    print(found["imported"])
+    print_text(found["imported"])
     print_note(f"`ltdd-tui run {preset} --set experts.imported={found['imported']}` follows them")

@@ -103,7 +103,7 @@ def _print_page(
     table = plain_table("", "")
     table.show_header = False
     for line in facts(looked_over):
-        table.add_row(line.label, escaped(f"{'! ' if line.warns else ''}{line.text}"))
+        table.add_row(line.label, f"{'! ' if line.warns else ''}{line.text}")
     table.columns[-1].no_wrap = False
     print_data(table)
     print_data("")
@@ -128,7 +128,7 @@ def _tail_table(classes: Sequence[ClassCount]) -> Table:
                 table.add_row(f"({len(classes) - 2 * half:,} more)", "", "", "")
             continue
         bar = "#" * max(1, round(BAR_COLUMNS * one.train / max(1, classes[0].train)))
-        table.add_row(escaped(one.name), f"{one.train:,}", f"{one.test:,}", bar)
+        table.add_row(one.name, f"{one.train:,}", f"{one.test:,}", bar)
     return table
 
 

@@ -1,4 +1,7 @@
-"""What the commands print: data such as tables and JSON to stdout, everything else to stderr."""
+"""What the commands print: data such as tables and JSON to stdout, everything else to stderr.
+
+Commands print by these functions alone, which let no control character through to a terminal: names come from files.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,11 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 
+from engine.run.errors import escaped, escaped_lines
 from engine.run.estimate import Estimate
 from engine.run.metrics import FEW_TEST_IMAGES, GROUPS, class_intervals, interval_text
 from engine.run.presets import DEFAULT
@@ -24,9 +29,22 @@ from ltdd_tui.runs.tables import accuracy_in, regimes_of
 PIPE_COLUMNS = 200
 
 
+class _EscapingConsole(Console):
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            # Those that rich makes itself, as to move the cursor, are marked.
+            yield segment if segment.control else segment._replace(text=escaped_lines(segment.text))
+
+
+class _EscapingTable(Table):
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
+        # Before it is laid out: escaped text is wider, and a line end would begin another row.
+        super().add_row(*(escaped(cell) if isinstance(cell, str) else cell for cell in cells), **options)
+
+
 def console(file: TextIO) -> Console:
     """A console that prints text as it is: brackets in names are no markup, and NO_COLOR means no bold either."""
-    return Console(
+    return _EscapingConsole(
         file=file,
         # Wide in a pipe, so that no table is cut there.
         width=None if file.isatty() else PIPE_COLUMNS,
@@ -47,9 +65,14 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, allow_nan=False))
 
 
+def print_text(text: str) -> None:
+    """Prints CSV, YAML, JSON lines or paths to stdout: to a file or a pipe as they are."""
+    print(escaped_lines(text) if sys.stdout.isatty() else text, flush=True)
+
+
 def print_note(text: str) -> None:
-    """Prints a message for the person, as it is, to stderr."""
-    print(text, file=sys.stderr, flush=True)
+    """Prints a message for the person to stderr."""
+    print(escaped_lines(text), file=sys.stderr, flush=True)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -60,9 +83,9 @@ BAR_COLUMNS = 40
 
 def plain_table(*columns: str, right: Sequence[str] = ()) -> Table:
     """An empty table without borders; the columns named in `right` are right-aligned."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = _EscapingTable(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", no_wrap=True)
+        table.add_column(escaped(column), justify="right" if column in right else "left", no_wrap=True)
     return table
 
 

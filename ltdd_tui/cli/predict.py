@@ -45,8 +45,8 @@ def predict(
         table = plain_table("image", "class", "probability", "then", right=("probability",))
         for answer in good:
             (name, share), *others = answer["classes"]
-            then = ", ".join(f"{escaped(other)} {percent(100 * own)}" for other, own in others)
-            table.add_row(escaped(answer["file"]), escaped(name), percent(100 * share), then)
+            then = ", ".join(f"{other} {percent(100 * own)}" for other, own in others)
+            table.add_row(answer["file"], name, percent(100 * share), then)
         print_data(table)
     bad = [Fault(**answer["fault"]) for answer in answers if "fault" in answer]
     for fault in bad:

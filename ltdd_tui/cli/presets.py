@@ -15,7 +15,7 @@ from engine.run.settings import RunSettings
 from engine.run.validation import check_runnable, data_faults
 from engine.sweep.grid import is_sweep
 from ltdd_tui.cli.options import AsJson, Device, Overrides, PresetName
-from ltdd_tui.cli.output import estimate_table, preset_table, print_data, print_json, print_note
+from ltdd_tui.cli.output import estimate_table, preset_table, print_data, print_json, print_note, print_text
 from ltdd_tui.cli.sweep import estimate_sweep
 from ltdd_tui.launch import machine
 from ltdd_tui.launch.create import with_absolute_path
@@ -60,7 +60,7 @@ def show_preset(preset: PresetName, overrides: Overrides = None, as_json: AsJson
     if as_json:
         print_json(settings.model_dump(mode="json"))
     else:
-        print(dump(settings), end="")
+        print_text(dump(settings).rstrip("\n"))
 
 
 @app.command("check")
@@ -96,7 +96,7 @@ def save(
 ) -> None:
     """Save a preset of your own: it extends another one and holds what it changes."""
     settings = with_absolute_path(load_preset(preset, overrides or []))
-    print(save_preset(name, extending(settings, preset, name), overwrite))
+    print_text(str(save_preset(name, extending(settings, preset, name), overwrite)))
 
 
 def estimate(

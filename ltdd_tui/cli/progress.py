@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, Progress
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from engine.run.errors import BAD_INPUT, FAILED, STOPPED, Fault, StopSignals
 from engine.run.events import Stamped, Warned, encode
 from engine.run.folder import RunFolder
-from ltdd_tui.cli.output import console, print_note
+from ltdd_tui.cli.output import console, print_note, print_text
 from ltdd_tui.formatting import duration, percent, stage_name, units
 from ltdd_tui.runs import worker
 from ltdd_tui.runs.console import printed_by_run
@@ -59,7 +59,7 @@ class JsonLines(Display):
         if isinstance(item, Warned):
             print_note(f"warning: {item.message}")
         else:
-            print(encode(item.event, item.seq, item.seconds), flush=True)
+            print_text(encode(item.event, item.seq, item.seconds))
 
 
 class PlainLines(Display):
@@ -120,8 +120,11 @@ class ProgressBars(Display):
 
 def bars(state: RunState, now: float) -> RenderableType:
     """A bar for each stage that has begun, how far the whole run is, and the line of current figures."""
-    columns = ("{task.fields[done]}", "{task.fields[elapsed]}", "{task.fields[left]}")
-    progress = Progress("{task.description}", BarColumn(BAR_COLUMNS), *columns)
+    name, *figures = (
+        TextColumn(f"{{task.{part}}}", markup=False)
+        for part in ("description", "fields[done]", "fields[elapsed]", "fields[left]")
+    )
+    progress = Progress(name, BarColumn(BAR_COLUMNS), *figures)
     for stage in state.stages.by_name.values():
         if stage.status != "pending":
             left = stage.seconds_left(now)
@@ -196,6 +199,8 @@ def follow(watched: RunStateReader, display: Display, start: Callable[[], Worker
                     worker.kill(process.pid)
                 handled = len(signals)
             is_new = watched.state.status == "waiting" and events_size(watched.folder) <= 0
+            # Such as that the events cannot be read: then there is nothing to wait for.
+            is_new = is_new and not watched.state.warnings
             waits = process is None and is_new and time.monotonic() < deadline
             if caught_up and not alive and not waits:
                 break

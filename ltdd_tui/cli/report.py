@@ -12,6 +12,7 @@ from engine.run.errors import InputError
 from engine.run.folder import expanded, write_atomically
 from ltdd_tui.cli.doctor import installed_version
 from ltdd_tui.cli.options import RunsDir, complete_run
+from ltdd_tui.cli.output import print_text
 
 PICTURES = "report-pictures"
 """Beside report.md: the folder of its pictures."""
@@ -57,4 +58,4 @@ def report(
         what = f"the report cannot be written: {error.strerror or error}"
         raise InputError(what, str(error.filename or out), hint) from None
     for name in ("report.html", "report.md", "report.csv"):
-        print(Path(out) / name)
+        print_text(str(Path(out) / name))

@@ -22,6 +22,7 @@ from ltdd_tui.cli.output import (
     print_data,
     print_json,
     print_note,
+    print_text,
     published_line,
     result_table,
     runs_table,
@@ -65,7 +66,7 @@ def runs(
         raise InputError("only one of --json, --csv and --markdown can be printed", "runs")
     overviews = [examined(folder).run for folder in run_folders(runs_dir, with_sweeps=True)]
     if as_csv or as_markdown:
-        print(runs_as("csv" if as_csv else "markdown", overviews), end="")
+        print_text(runs_as("csv" if as_csv else "markdown", overviews).rstrip("\n"))
     elif as_json:
         print_json([dataclasses.asdict(run) for run in overviews])
     elif overviews:
@@ -91,7 +92,7 @@ def tag(
         write_notes(folder, after)
     for line in (" ".join(after.tags), after.note):
         if line:
-            print(line)
+            print_text(line)
 
 
 def show_run(run: RunName, runs_dir: RunsDir, as_json: AsJson = False) -> None:
@@ -180,7 +181,7 @@ def _print_metrics(folder: RunFolder) -> None:
     if faults:
         print_json(sound.for_file())
     else:
-        print(read_regular(folder.metrics).decode(), end="")
+        print_text(read_regular(folder.metrics).decode().rstrip("\n"))
     _print_left_out(faults)
 
 
@@ -312,7 +313,7 @@ def export(
         code = worker.run_and_wait(["export", str(folder.root), "--tensorboard", str(tensorboard.absolute())])
         if code:
             raise typer.Exit(exit_code_of(code))
-        print(tensorboard)
+        print_text(str(tensorboard))
         if not copies and not parts:
             return
     # A teacher is cached by the kind of device that it is trained on, and networks round by it.
@@ -322,7 +323,7 @@ def export(
         arguments += [option, str(path.absolute())]
     _run_worker(folder, arguments, plain)
     for path in [*parts, *copies.values()] or [folder.grid, folder.card]:
-        print(path)
+        print_text(str(path))
 
 
 def score(

@@ -19,7 +19,6 @@ from engine.run.auto_settings import with_numbers
 from engine.run.errors import BAD_INPUT, DONE, FAILED, STOPPED, Fault, InputError
 from engine.run.estimate import estimate_remaining
 from engine.run.folder import RunFolder
-from engine.run.manifest import change_manifest
 from engine.run.metrics import whole_metrics
 from engine.run.presets import DEFAULT, Resolved, load_preset, resolve
 from engine.run.schema import flat
@@ -155,8 +154,7 @@ def run(
             f"{names}: at work as well, so that each takes longer; --after {cli_name(working[-1])} would wait for it"
         )
     folder = prepare(preset, overrides, runs_dir, name)
-    if same_bytes:
-        change_manifest(folder, same_bytes=True)
+    manage.promise_same_bytes(folder, same_bytes)
     _start(folder, device, plain, as_json, detach, behind)
 
 
@@ -280,8 +278,7 @@ def resume(
     if has_result and replayed(folder).status == "done":
         print_note(f"{folder.name} is done; `ltdd-tui show {cli_name(folder)}` shows it")
         return
-    if same_bytes is not None and not folder.is_running():
-        change_manifest(folder, same_bytes=same_bytes)
+    manage.promise_same_bytes(folder, same_bytes)
     _start(folder, device, plain, as_json, detach, behind)
 
 

@@ -17,7 +17,7 @@ import typer
 from rich.table import Table
 
 from engine.run.errors import BAD_INPUT, DONE, FAILED, STOPPED, InputError, escaped
-from engine.run.folder import RunFolder, holder, is_held
+from engine.run.folder import RunFolder, holder, is_held, read_regular
 from engine.sweep.cells import SweepFolder, statuses
 from engine.sweep.grid import Cell, Sweep, load_sweep, only_cells, sweep_files
 from ltdd_tui.cli.cluster import Cluster, DriverLines, Ranks, Threads, driver_options
@@ -325,7 +325,7 @@ def estimate_sweep(given: str, overrides: list[str], device: str, as_json: bool)
     sweep = load_sweep(given, overrides)
     runs_dir = default_runs_dir()
     begun = find_sweep_folder(given, runs_dir) or find_sweep_folder(sweep.name, runs_dir)
-    same = begun is not None and begun.file.read_bytes() == sweep.resolved.encode()
+    same = begun is not None and read_regular(begun.file) == sweep.resolved.encode()
     folder = begun if begun and same else SweepFolder(runs_dir / sweep.name)
     print_cost(sweep, sweep.cells, folder, "auto", device, as_json)
 

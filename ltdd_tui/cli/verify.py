@@ -37,7 +37,7 @@ from engine.run.image_folder import survey
 from engine.run.metrics import readable_metrics, sound_metrics
 from engine.run.scores import read_scores
 from ltdd_tui.cli.options import RunName, RunsDir
-from ltdd_tui.cli.output import print_note
+from ltdd_tui.cli.output import print_note, print_text
 from ltdd_tui.formatting import size
 from ltdd_tui.runs.confusion import read_confusion
 from ltdd_tui.runs.find import find_run
@@ -132,7 +132,7 @@ def verify_cache(
         for path in sorted(folder.rglob("*")):
             found.look(path, os.path.relpath(path, cache_root()))
     for fault in found.faults:
-        print(escaped(f"{fault.where}: {fault.what}"))
+        print_text(escaped(f"{fault.where}: {fault.what}"))
     for path in found.damaged if remove else ():
         path.unlink(missing_ok=True)
     print_note(found.summary(time.monotonic() - began) + (", deleted" if remove and found.damaged else ""))
@@ -149,7 +149,7 @@ def verify_run(run: RunName, runs_dir: RunsDir) -> None:
         found.look(path, os.path.relpath(path, folder.root))
     found.faults += [*_faults_of_form(folder), *_faults_of_events(folder), *_faults_of_images(folder)]
     for fault in found.faults:
-        print(escaped(f"{fault.where}: {fault.what}" if fault.where else fault.what))
+        print_text(escaped(f"{fault.where}: {fault.what}" if fault.where else fault.what))
     print_note(found.summary(time.monotonic() - began))
     if found.faults:
         raise typer.Exit(FAILED)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from engine.run.auto_settings import resolve_auto
 from engine.run.data_settings import DatasetSettings
-from engine.run.datasets import FACTS, counts_for, empty_tail, kept_counts
+from engine.run.datasets import FACTS, class_sizes, counts_for, empty_tail, kept_counts
 from engine.run.device_profiles import Device
 from engine.run.errors import Fault, InputError, SettingsError
 from engine.run.estimate import Estimate, estimate_or_none
@@ -66,11 +66,12 @@ def long_tail(settings: RunSettings, survey: Survey | None) -> LongTail | None:
     if counts is None:
         return None
     names: Sequence[str]
+    sizes: Sequence[int]
     if survey:
         names, sizes = survey.names, survey.counts
     else:
-        facts = FACTS[dataset.name]
-        names, sizes = facts.class_names or [f"class {c}" for c in range(len(facts.class_sizes))], facts.class_sizes
+        sizes = class_sizes(dataset) or counts
+        names = FACTS[dataset.name].class_names or [f"class {c}" for c in range(len(sizes))]
     # `counts` follows the order of classes that the settings ask for; the names have to follow it too.
     if dataset.class_order == "count":
         names = [names[c] for c in sorted(range(len(sizes)), key=lambda c: (-sizes[c], c))]

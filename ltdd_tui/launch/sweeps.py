@@ -11,7 +11,7 @@ from engine.run.device_profiles import Device, usable_cores
 from engine.run.errors import Fault, InputError, shortened
 from engine.run.estimate import Estimate, estimate_or_none
 from engine.run.expert_cache import CachedExperts, cached_experts, classifiers_trained_alike, teachers_trained_alike
-from engine.run.folder import RunFolder, write_atomically
+from engine.run.folder import RunFolder, read_regular, write_atomically
 from engine.run.settings import RunSettings, settings_hash
 from engine.run.validation import check_runnable, data_faults
 from engine.sweep.cells import SweepFolder, WorkerKind, in_order, shared_by
@@ -47,7 +47,7 @@ def folder_of(sweep: Sweep, runs_dir: Path, name: str | None) -> SweepFolder:
     folder = SweepFolder(runs_dir / name)
     if not folder.exists():
         manage.check_free(name, runs_dir)
-    elif folder.file.read_bytes() != sweep.resolved.encode():
+    elif read_regular(folder.file) != sweep.resolved.encode():
         hint = f"`ltdd-tui resume {name}` goes on with that one; another --name starts a new one"
         raise InputError(f"there is a sweep {name!r} with other settings already", str(folder.root), hint)
     return folder
@@ -61,7 +61,7 @@ def known_sweeps() -> tuple[dict[str, str], list[Fault]]:
     about, faults = dict[str, str](), list[Fault]()
     for name, path in sweep_files().items():
         try:
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = read_regular(path).decode(errors="replace").splitlines()
         except OSError as error:
             faults.append(Fault(f"cannot be read: {error.strerror}", str(path)))
             continue

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.run.image_headers import opened_image
 from engine.run.metrics import GROUPS, group_means
 from ltdd_tui.formatting import factor_name, percent
 from ltdd_tui.report import plots
@@ -245,7 +246,7 @@ def _some_images(path: Path, rows: int, columns: int, order: Sequence[int]) -> b
     from PIL import Image
 
     try:
-        with Image.open(path) as file:
+        with opened_image(path, ["PNG"]) as file:
             whole = file.convert("RGB")
     except (OSError, ValueError, Image.DecompressionBombError):
         return None

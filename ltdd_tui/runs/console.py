@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from engine.run.folder import HELD, RunFolder
+from engine.run.folder import HELD, RunFolder, open_regular
 from ltdd_tui.formatting import clean
 
 # What version 0.1 wrote between the output of two workers, which it appended to one file.
@@ -26,7 +26,7 @@ CONTROL_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07
 def printed(console: Path) -> tuple[str, ...]:
     """The last lines of a console file; none where it cannot be read."""
     try:
-        with open(console, "rb") as file:
+        with open_regular(console) as file:
             return last_lines(file)
     except OSError:
         return ()

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from engine.run.events import Stamped, Warned, decode
-from engine.run.folder import RunFolder
+from engine.run.folder import RunFolder, open_regular
 
 CHUNK_BYTES = 1 << 16
 LONGEST_LINE_BYTES = 1 << 24
@@ -43,14 +43,16 @@ class Feed:
         self.caught_up = False
         self._offset = 0
         self._file_id: tuple[int, int] | None = None
-        self._torn = b""
+        self._torn = bytearray()
+        self._is_too_long = False
+        self._fault = ""
         self._skipped_lines = 0
 
     def read_new(self, budget_seconds: float = 0.1) -> list[Stamped | Warned]:
         """The events since the last call, in file order; stops early, to be called again, when the time is spent."""
         deadline = time.monotonic() + budget_seconds
         try:
-            with open(self.path, "rb", buffering=0) as file:
+            with open_regular(self.path) as file:
                 items = self._notice_restart(os.fstat(file.fileno()))
                 file.seek(self._offset)
                 self.caught_up = False
@@ -67,6 +69,10 @@ class Feed:
             self._file_id = None if self._offset == 0 else GONE
             self.caught_up = True
             return []
+        except OSError as error:
+            self.caught_up = True
+            told_before, self._fault = self._fault, f"the events cannot be read: {error.strerror}"
+            return [] if told_before == self._fault else [Warned(self._fault)]
 
     def read_all(self) -> list[Stamped | Warned]:
         """Everything up to the present end of the file, however long it takes."""
@@ -81,22 +87,27 @@ class Feed:
         known, self._file_id = self._file_id, identity
         if known is None or (known == identity and stat.st_size >= self._offset):
             return []
-        self._offset, self._torn = 0, b""
+        self._offset, self._torn, self._is_too_long = 0, bytearray(), False
         self.restarts += 1
         return [Warned("the events were cut short or replaced; they are read again from their beginning")]
 
     def _decode_lines(self, chunk: bytes) -> list[Stamped | Warned]:
         """The events of the lines that are whole by now; the rest waits for the next chunk."""
+        if self._is_too_long:
+            _, line_end, chunk = chunk.partition(b"\n")
+            if not line_end:
+                return []
+            self._is_too_long = False
         whole, line_end, rest = chunk.rpartition(b"\n")
         if not line_end:
             self._torn += rest
             if len(self._torn) <= LONGEST_LINE_BYTES:
                 return []
-            # No line of ours is that long: what is no event is better skipped than kept in memory without end.
-            whole, rest = self._torn, b""
-            self._torn = b""
+            # No line of ours is that long: what is no event is skipped, neither kept in memory nor looked into.
+            self._torn, self._is_too_long = bytearray(), True
+            return list(self._told([Warned(f"a line of more than {LONGEST_LINE_BYTES:,} bytes is no event")]))
         text = (self._torn + whole).decode("utf-8", errors="replace")
-        self._torn = rest
+        self._torn = bytearray(rest)
         return list(self._told(decode(line) for line in text.split("\n") if line.strip()))
 
     def _told(self, items: Iterable[Stamped | Warned]) -> Iterator[Stamped | Warned]:

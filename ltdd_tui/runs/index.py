@@ -13,7 +13,7 @@ from pathlib import Path
 
 from engine.run.errors import SettingsError
 from engine.run.events import ExpertEpoch, MatchingStep, RunStarted, Stamped, decode, type_name
-from engine.run.folder import RunFolder, is_held
+from engine.run.folder import RunFolder, is_held, open_regular
 from engine.run.manifest import newer_version
 from engine.run.metrics import Figures, Metrics, readable_metrics, sound_metrics
 from engine.run.presets import load_preset
@@ -169,7 +169,7 @@ def _spread(figures: Figures) -> float | None:
 def _started_and_last_state(folder: RunFolder, tail_bytes: int) -> tuple[RunStarted | None, RunState]:
     """The first RunStarted of the file, and the state that its last lines give."""
     try:
-        with open(folder.events, "rb") as file:
+        with open_regular(folder.events) as file:
             head = file.read(HEAD_BYTES)
             size = os.fstat(file.fileno()).st_size
             file.seek(max(0, size - tail_bytes))

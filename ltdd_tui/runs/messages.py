@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engine.run import events as e
-from engine.run.errors import Fault
+from engine.run.errors import Fault, escaped
 from engine.run.metrics import diverged_text
 from ltdd_tui.formatting import duration, first_few, mean_and_std, percent, percent_done, stage_name
 from ltdd_tui.runs.figures import KINDS
@@ -192,8 +192,8 @@ def notice(
     if view.settings is None:
         return Notice("warning", "config.yaml cannot be read; what depends on the settings is left out")
     if view.damage:
-        lines = (f"{view.damage.where}: {view.damage.what}",)
-        return Notice("error", "the result is damaged", lines, "`r` writes it anew, from what else the run has kept")
+        damage = (f"{view.damage.where}: {view.damage.what}",)
+        return Notice("error", "the result is damaged", damage, "`r` writes it anew, from what else the run has kept")
     if told := verdict_lines(state):
         advice, lines = told
         return Notice("information", f"verdict: {advice}" if advice else "verdict", tuple(lines))
@@ -306,7 +306,7 @@ def log_message(item: e.Stamped | e.Warned, state: RunState | None = None) -> st
         case e.Verdict():
             return f"verdict: {event.sentence}"
         case e.Warned():
-            return f"warning: {event.message}" + (f"\nhint: {event.hint}" if event.hint else "")
+            return f"warning: {escaped(event.message)}" + (f"\nhint: {escaped(event.hint)}" if event.hint else "")
         case e.RunBroke():
             return str(Fault(event.what, event.where, event.hint))
         case _:

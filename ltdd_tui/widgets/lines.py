@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from rich.segment import Segment
+from textual.color import Color
 from textual.content import Content
+from textual.filter import LineFilter
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.style import Style
 from textual.widget import Widget
 
+from engine.run.errors import CONTROL_CHARACTER
 from ltdd_tui.formatting import clean
 from ltdd_tui.preferences import GROUP_PLACES, series_color
 
@@ -109,6 +112,22 @@ def strip_of(line: Content, widget: Widget) -> Strip:
     return Strip([Segment(clean(text), style.rich_style) for text, style in pieces])
 
 
+class _NoControlCharacters(LineFilter):
+    """Takes control characters out of whatever any widget draws; `clean` shows them escaped, where names are laid out.
+
+    What is drawn has its width by now. Sequences of the program itself, such as pictures, are marked as controls.
+    """
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        if all(segment.control or segment.text.isprintable() for segment in segments):
+            return segments
+        return [
+            segment if segment.control else segment._replace(text=CONTROL_CHARACTER.sub("", segment.text))
+            for segment in segments
+        ]
+
+
+NO_CONTROL_CHARACTERS = _NoControlCharacters()
 Drawing = Callable[[int], Lines]
 GROUP_CSS = "".join(
     f".lines--{group} {{ color: {series_color(place, dark=True)}; }}"

@@ -105,13 +105,32 @@ def test_float16_rounds_and_gives_float32_back():
     assert torch.allclose(loaded.at(1), own.at(1), rtol=2**-11, atol=1e-7)
 
 
-@pytest.mark.parametrize("damage", [lambda raw: raw[:-100], lambda raw: b"", lambda raw: b"\xff" * 200])
-def test_a_damaged_file_or_one_with_too_few_epochs_is_not_loaded(damage):
-    store = ExpertStore("damaged", "float32")
+@pytest.mark.parametrize("storage", ["float32", "float16"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda raw: raw[:-100],
+        lambda raw: b"",
+        lambda raw: b"\xff" * 200,
+        lambda raw: raw[:-300] + bytes([raw[-300] ^ 1]) + raw[-299:],
+    ],
+    ids=["cut", "empty", "noise", "flipped"],
+)
+def test_a_damaged_file_is_told_and_not_loaded_nor_one_with_too_few_epochs(damage, storage):
+    told = []
+    store = ExpertStore(f"damaged-{storage}", storage, told.append)
     store.save(0, trajectory(4, 100))
-    assert store.load(0, 2) is not None and store.load(0, 3) is None and store.load(1, 0) is None
+    assert store.load(0, 2) is not None and store.load(0, 3) is None and store.load(1, 0) is None and told == []
     store.path(0).write_bytes(damage(store.path(0).read_bytes()))
     assert store.load(0, 0) is None
+    assert len(told) == 1 and str(store.path(0)) in told[0].message and "made again" in told[0].message
+
+
+def test_a_file_of_an_older_version_has_no_checksum_and_is_loaded():
+    store, own = ExpertStore("older", "float32"), trajectory(3, 5)
+    write_atomically(store.path(0), save({"weights": own.weights, "per_class": own.per_class, "norms": own.norms}))
+    loaded = store.load(0, 1)
+    assert loaded is not None and torch.equal(loaded.weights, own.weights)
 
 
 def test_experts_that_are_not_finite_are_neither_kept_nor_taken_from_the_cache():

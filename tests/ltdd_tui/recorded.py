@@ -56,6 +56,8 @@ FINISHED_AT = 1_795_507_804.0
 NO_PID = 99_999_999
 HINT = "lower dataset.imbalance_factor, or take more images of these classes"
 
+HOSTILE = "\x1b]0;x\x07\x1b[2J[/] [bold red]\u202e\n\x9b31m|<b>"
+"""A name that sets the title and clears a terminal, is markup, turns the direction of text, and breaks lines."""
 _locks: dict[Path, IO[str]] = {}
 
 
@@ -76,6 +78,14 @@ def record(root: Path, status: str, iterations: int = 200, ends: float | None = 
         _move_end_to(folder, ends if ends is not None else time.time() if at_work else FINISHED_AT)
     if at_work:
         hold(folder)
+    return folder
+
+
+def make_hostile(folder: RunFolder) -> RunFolder:
+    """The run with HOSTILE as its first class and as its device, in every file."""
+    for path in (folder.events, *folder.result.glob("*.json"), *folder.root.glob("*.json")):
+        text = path.read_text().replace('"airplane"', json.dumps(HOSTILE)).replace('"cpu"', json.dumps(HOSTILE))
+        path.write_text(text)
     return folder
 
 

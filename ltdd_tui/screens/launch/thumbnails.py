@@ -16,7 +16,7 @@ from textual.content import Content
 
 from engine.run.data_settings import Fit
 from engine.run.events import Preview
-from engine.run.image_headers import made_square
+from engine.run.image_headers import made_square, opened_image
 from ltdd_tui.formatting import clean
 from ltdd_tui.preferences import load_layout, load_preferences, with_remembered
 from ltdd_tui.screens.run.images.panel import SELECTION_BINDINGS
@@ -76,7 +76,7 @@ class SmallImages:
 
     def _square(self, path: Path, side: int) -> Image.Image:
         try:
-            with Image.open(path) as file:
+            with opened_image(path) as file:
                 # Of a large JPEG, every few pixels are enough.
                 file.draft("RGB", (2 * side, 2 * side))
                 return made_square(ImageOps.exif_transpose(file).convert("RGB"), side, self.request.fit)

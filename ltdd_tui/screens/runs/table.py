@@ -186,7 +186,7 @@ def fit_columns(
     """The columns that fit side by side into `width` cells, each with its own width; the name takes what is left."""
     widths = {
         # As a set, since most of 500 runs say the same in most columns.
-        column.key: max(map(cell_len, {title(column, order)} | {column.text(entry, now) for entry in entries}))
+        column.key: max(map(cell_len, {title(column, order)} | {clean(column.text(entry, now)) for entry in entries}))
         for column in COLUMNS
     }
     widths["state"] = min(WIDEST_STATE, widths["state"])
@@ -342,5 +342,5 @@ def _cell(text: str, width: int, right: bool) -> str:
     if len(text) <= width and text.isascii() and text.isprintable():
         return text.rjust(width) if right else text.ljust(width)
     # A folder made by hand may be named anything, line ends and all.
-    short = shortened(clean(text), width)
+    short = shortened(text, width)
     return set_cell_size(" " * (width - cell_len(short)) + short if right else short, width)

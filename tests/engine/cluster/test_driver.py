@@ -20,7 +20,7 @@ from engine.run.errors import DONE, FAILED, STOPPED, InputError
 from engine.run.expert_cache import classifier_epochs, representation_epochs
 from engine.run.folder import RunFolder, cache_root, write_atomically
 from engine.run.presets import dump
-from engine.sweep.cells import SweepFolder, cell_status
+from engine.sweep.cells import SweepFolder, cell_status, shared_by
 from engine.sweep.grid import Cell
 from tests.engine.tiny_run import CPU, finish_run, tiny_context, tiny_settings
 
@@ -248,6 +248,11 @@ def test_what_cells_share_is_made_by_the_settings_that_need_most_of_it() -> None
     assert [shared.count for shared in made["teacher"].values()] == [3]
     assert shared_keys(few)["experts"][0] == shared_keys(many)["experts"][0]
     assert shared_keys(tiny_settings("random")) == {}
+    # With images set apart for validation the experts are others, in a local sweep too.
+    apart = few.model_copy(update={"validation": few.validation.model_copy(update={"share": 0.1})})
+    later = apart.model_copy(update={"validation": apart.validation.model_copy(update={"patience": 1})})
+    keys = [(shared_by(Cell("", {}, own)), shared_keys(own)["experts"]) for own in (few, apart, later)]
+    assert keys[1] == keys[2] and keys[0][0] != keys[1][0] and keys[0][1] != keys[1][1]
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])

@@ -16,6 +16,7 @@ from engine.data.decoding import read_images
 from engine.data.image_files import Source
 from engine.data.sources import load_source
 from engine.run.data_settings import DatasetSettings, Fit
+from engine.run.datasets import counts_for
 from engine.run.errors import InputError
 from engine.run.events import Event, Warned
 from engine.run.image_folder import natural_order, survey
@@ -324,6 +325,8 @@ def test_tiny_imagenet_keeps_the_order_of_wnids_and_classes_that_are_there(tmp_p
     home = tiny_imagenet(tmp_path)
     for path in (tmp_path, home):
         source = source_of(settings("tiny-imagenet", path))
+        # An estimate knows them from their names.
+        assert counts_for(settings("tiny-imagenet", path)) == np.bincount(source.train.labels).tolist()
         assert source.class_names == ["reel", "organ"]
         assert source.train.labels.tolist() == [0, 0, 1, 1, 1]
         assert source.test.labels.tolist() == [1, 0]
@@ -346,6 +349,7 @@ def test_tiny_imagenet_as_published_has_classes_and_files_in_text_order(tmp_path
     source = source_of(settings("tiny-imagenet", home, class_order="text"))
     assert source.class_names == ["organ", "reel"] and official.classes == ["n1", "n2"]
     assert source.train.labels.tolist() == official.targets == [0] * 5 + [1] * 2
+    assert counts_for(settings("tiny-imagenet", home, class_order="text")) == [5, 2]
     # n1_10 stands between n1_1 and n1_2.
     assert everything(source, "train")[:, 0, 0, 0].tolist() == [100, 100, 10, 100, 3, 0, 0]
     assert source.test.labels.tolist() == [0, 1]

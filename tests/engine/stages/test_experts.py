@@ -127,6 +127,15 @@ def test_cached_experts_are_found_by_settings_alone_without_the_images(run):
     assert cached(matching={"max_start_epoch": 3}) == (0, 2, 0), "they hold too few epochs"
     assert cached(classifier_experts={"epochs": 4}) == (2, 0, 0)
     assert cached(dataset=settings.dataset.model_dump() | {"imbalance_factor": 21.0}) == (0, 0, 0)
+    # Where counts are not known, the settings tell that some images are set apart.
+    apart = {"share": 0.1}
+    assert cached(validation=apart) == cached(validation=apart, counts=None) == (0, 0, 0)
+    described = store.folder / "about.json"
+    of_all = read_json(described)
+    write_json(described, of_all | {"dataset": of_all["dataset"] | {"validation": {"share": 0.1, "smallest": 20}}})
+    assert cached(validation=apart)[0] == 2 and cached(counts=None) == (0, 0, 0)
+    assert cached(validation=apart | {"patience": 1, "networks": 2})[0] == 2, "the same images are set apart"
+    write_json(described, of_all)
     assert cached(experts=settings.experts.model_dump() | {"num_experts": 3}) == (2, 2, 0)
     about = read_json(store.folder / "about.json")
     older = about["dataset"].copy()

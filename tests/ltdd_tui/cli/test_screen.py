@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import os
@@ -14,7 +15,7 @@ import pytest
 
 from engine.run.folder import RunFolder
 from ltdd_tui.cli.run import closing_notes, is_terminal, show_screen
-from ltdd_tui.cli.serve import is_own_page
+from ltdd_tui.cli.serve import is_own_page, protect
 
 
 @pytest.mark.parametrize("arguments", [[], ["--runs-dir", "elsewhere", "--device", "cpu"]])
@@ -102,6 +103,36 @@ def test_serve_on_a_taken_port_suggests_another(command: Callable, monkeypatch: 
         done = command("serve", "--port", str(port))
     assert done.code == 2
     assert done.err == f"error: 127.0.0.1:{port}: the port is taken\nhint: --port names another one\n"
+
+
+def test_serve_lets_in_who_has_the_token_and_forbids_framing() -> None:
+    pytest.importorskip("textual_serve", reason="needs textual-serve, of the extra `serve`")
+    from aiohttp import web
+    from aiohttp.test_utils import TestClient, TestServer
+
+    async def page(request: web.Request) -> web.Response:
+        return web.Response(text="the app")
+
+    def server() -> TestServer:
+        app = web.Application()
+        app.add_routes([web.get("/", page), web.get("/ws", page)])
+        protect(app, "right", "cookie")
+        return TestServer(app)
+
+    async def test() -> None:
+        async with TestClient(server()) as client:
+            for refused in ("/", "/ws", "/?token=wrong", "/?token=", "/?token=%C3%A4"):
+                answer = await client.get(refused)
+                assert answer.status == 403 and not answer.cookies
+                assert answer.headers["X-Frame-Options"] == "DENY"
+            answer = await client.get("/?token=right")
+            assert answer.status == 200 and await answer.text() == "the app"
+            assert answer.headers["Content-Security-Policy"] == "frame-ancestors 'none'"
+            assert answer.cookies["cookie"]["samesite"] == "Strict" and answer.cookies["cookie"]["httponly"]
+        async with TestClient(server(), cookies={"cookie": "right"}) as client:
+            assert (await client.get("/ws")).status == 200
+
+    asyncio.run(test())
 
 
 @pytest.mark.parametrize(

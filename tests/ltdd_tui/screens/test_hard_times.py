@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
+from engine.run.errors import CONTROL_CHARACTER
 from engine.run.folder import RunFolder
 from ltdd_tui.app import LtddApp
 from tests.ltdd_tui.driving import sees, text, until
+from tests.ltdd_tui.recorded import make_hostile
 
 Add = Callable[..., RunFolder]
 Opened = Callable[[LtddApp, list[RunFolder]], None]
@@ -101,6 +103,23 @@ def test_a_screen_that_is_left_before_it_is_drawn(add: Add, name: str) -> None:
     for turns in (0, 20):
         leaving(turns, lambda app: app.exit())
         leaving(turns, lambda app: app.pop_screen())
+
+
+@pytest.mark.usefixtures("no_form")
+def test_names_that_steer_terminals_or_are_markup(add: Add) -> None:
+    runs = [make_hostile(add("[b]\x1b[2J")), make_hostile(add("other", "crashed"))]
+
+    async def test(pilot: Pilot[None]) -> None:
+        for name in ("run", "compare", "runs"):
+            opened, shown = SCREENS[name]
+            opened(pilot.app, runs)  # type: ignore[arg-type]
+            await sees(pilot, shown, r"\x1b[2J")
+            assert not CONTROL_CHARACTER.search(text(pilot).replace("\n", ""))
+        await pilot.press("ctrl+p", *"openrun")
+        await sees(pilot, "Open run [b]")
+        assert not CONTROL_CHARACTER.search(text(pilot).replace("\n", ""))
+
+    drive((160, 50), test)
 
 
 @pytest.mark.usefixtures("no_form")

@@ -257,9 +257,9 @@ def test_class_folders_of_any_name_stand_in_their_columns(home: Path) -> None:
         screen.take(screen.form.with_text("dataset.name", "folder").with_text("dataset.path", "odd"))
         await sees(pilot, wide, "[b]x[b]", "two  blanks", "xxx\u2026")
         assert {cell_len(line) for line in text(pilot).splitlines()} == {WIDE[0]}
-        # A name that would write to the terminal is refused, and shown without what it would do.
+        # A name that would write to the terminal is refused, and shown escaped.
         screen.take(screen.form.with_text("dataset.path", "controls"))
-        await sees(pilot, "esc[31m: the name of this", "control characters")
+        await sees(pilot, r"esc\x1b[31m: the name of this", "control characters")
         assert {cell_len(line) for line in text(pilot).splitlines()} == {WIDE[0]}
 
     drive(test)

@@ -387,7 +387,7 @@ async def test_damaged_events_are_told_and_the_rest_is_shown(make: Callable[...,
         await until(pilot, lambda: seen(pilot) == ["log"])
         screen = text(pilot)
         assert "unknown kind" in screen and "holds values of the wrong kind" in screen
-        assert "[/b] [2J [red]" in screen and "\x1b" not in screen
+        assert r"[/b] \x1b[2J [red]" in screen and "\x1b" not in screen
         await pilot.press("m")
         emit(
             folder,

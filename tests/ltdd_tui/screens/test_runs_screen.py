@@ -176,7 +176,7 @@ async def test_names_made_by_hand_break_nothing(add: Add) -> None:
     async with shown() as pilot:
         lines = text(pilot).splitlines()
         assert len(lines) == WIDE[1] and {cell_len(line) for line in lines} == {WIDE[0]}
-        await sees(pilot, "[bold]x[", "two lines", "esc[31mred", "noutf", "\u2026")
+        await sees(pilot, "[bold]x[", "two lines", r"esc\x1b[31mred", "noutf", "\u2026")
         await pilot.press(*"jjjjyod")
         await sees(pilot, "cannot be undone")
         await pilot.press("escape", "g", "space", "space", "space", "space", "space", "c")

@@ -44,7 +44,7 @@ def test_wrapped_text_loses_no_word_and_never_overflows(width: int) -> None:
 
 
 def test_text_of_a_run_cannot_steer_the_terminal() -> None:
-    assert clean("a\x1b[2Jb\rc\x07\u202e\td") == "a[2Jbc d"
+    assert clean("a\x1b[2Jb\rc\x07\u202e\td\u200d") == r"a\x1b[2Jb\rc\x07\u202e d"
     printed = as_shown("\x1b[31mred\x1b[0m\n 10%\r 90%\r100%\r\n\x1b]0;title\x07last")
     assert printed == ["red", "100%", "last"]
 

@@ -12,6 +12,8 @@ from typing import IO
 from PIL import Image, UnidentifiedImageError
 
 from engine.run.events import Preview
+from engine.run.folder import open_regular
+from engine.run.image_headers import opened_image
 
 WHOLE_BYTES, BYTES_A_PIXEL = 64 * 2**20, 4
 MARGIN_ROWS = 16
@@ -88,7 +90,7 @@ def read_sheet(path: Path, preview: Preview, first: int, last: int) -> Sheet:
     """
     width, height = preview.columns * preview.image_size, preview.rows * preview.image_size
     try:
-        with Image.open(path, formats=["PNG"]) as file:
+        with opened_image(path, ["PNG"]) as file:
             if file.size != (width, height):
                 raise Unreadable(f"{preview.path} is {file.width}x{file.height}, not {width}x{height} pixels")
             if width * height * BYTES_A_PIXEL > WHOLE_BYTES:
@@ -112,7 +114,7 @@ def read_label(path: Path, preview: Preview, row: int, column: int, classes: int
     """
     place, images = row * preview.columns + column, preview.rows * preview.columns
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             text, count = _list_at(file, place)
     except FileNotFoundError:
         raise Unreadable(f"{preview.labels} is missing") from None
