@@ -94,7 +94,7 @@ def _judge(
     key = JUDGED + "-".join(re.findall("[a-z]+", name))
     target = synthetic_target(context, data, name, key, iteration, synthetic, recipe.labels[0], teacher)
     event = evaluate(context, data.judging, target, recipe.arch[0], networks, progress)
-    return Judged(event, rights(context, target, recipe.arch[0], networks))
+    return Judged(event, rights(context, data.judging, target, recipe.arch[0], networks))
 
 
 def _told(judged: Judged) -> str:

@@ -84,7 +84,7 @@ def evaluate(
     `progress` is called once a network, and told how far those in training are. Emits and returns the summary over all
     networks.
     """
-    settings, results = context.settings, _read_results(context, target, arch, data.num_classes)[:repeats]
+    settings, results = context.settings, _read_results(context, data, target, arch)[:repeats]
     for _ in results:
         if progress:
             progress()
@@ -181,9 +181,9 @@ def _tested(network: FlatNetwork, theta: Tensor, data: LongTailedData, target: E
     return result
 
 
-def rights(context: Context, target: EvaluationTarget, arch: NetworkName, repeats: int) -> Tensor:
+def rights(context: Context, data: LongTailedData, target: EvaluationTarget, arch: NetworkName, repeats: int) -> Tensor:
     """Of each image that a judged target was tested on, the share of its networks that put it into its class: (N,)."""
-    results = _read_results(context, target, arch)[:repeats]
+    results = _read_results(context, data, target, arch)[:repeats]
     return torch.tensor([result["right"] for result in results], dtype=torch.float64).mean(dim=0)
 
 
@@ -191,7 +191,7 @@ def summed_confusion(
     context: Context, data: LongTailedData, target: EvaluationTarget, arch: NetworkName, repeats: int
 ) -> list[list[int]] | None:
     """The confusion matrix of an evaluated target, summed over its networks; None where one of them has none."""
-    results = _read_results(context, target, arch, data.num_classes)[:repeats]
+    results = _read_results(context, data, target, arch)[:repeats]
     matrices = [result["confusion"] for result in results if "confusion" in result]
     if not matrices or len(matrices) < repeats:
         return None
@@ -259,13 +259,18 @@ def _rate_of_all_sets(settings: RunSettings, regime: LabelRegime) -> float:
             return settings.online.learning_rate
 
 
-def _read_results(context: Context, target: EvaluationTarget, arch: NetworkName, classes: int) -> list[NetworkResult]:
+def _read_results(
+    context: Context, data: LongTailedData, target: EvaluationTarget, arch: NetworkName
+) -> list[NetworkResult]:
     """The results of networks 0, 1, ... on disk; reading ends at a missing or damaged file, whose networks are redone.
 
     A file is named by its first network and holds its whole group, so the next file's number is how many were read.
     """
     results: list[NetworkResult] = []
-    while group := _read_networks(_results_path(context, target, arch, len(results)), classes, context.emit):
+    judged = len(data.test_labels) if target.key.startswith(JUDGED) else 0
+    while group := _read_networks(_results_path(context, target, arch, len(results)), data.num_classes, context.emit):
+        if any(len(one.get("right", [])) != judged for one in group):
+            break
         results += group
     return results
 
