@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 from engine.queue import stop_signals, wait_in_queue
-from engine.run.errors import DONE, LtddError
+from engine.run.errors import DONE, InputError, LtddError
 from engine.run.folder import RunFolder
 
 
@@ -27,6 +27,9 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command of the worker and returns its exit code; errors go to events.jsonl and to stderr."""
     arguments = _parser().parse_args(argv)
     try:
+        # Before torch is loaded, which takes seconds.
+        if arguments.command == "run" and not RunFolder(arguments.folder).exists():
+            raise InputError("there is no such run", str(arguments.folder), "it was deleted or moved")
         # Of torchrun's processes only one holds the folder, and the others wait for it with torch.
         if arguments.command == "run" and arguments.after and "RANK" not in os.environ:
             folder = RunFolder(arguments.folder)

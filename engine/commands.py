@@ -18,7 +18,7 @@ from engine.queue import stop_check, stop_signals
 from engine.results.model import predictions_of, write_onnx
 from engine.results.tensorboard import write_tensorboard
 from engine.run.auto_settings import with_numbers
-from engine.run.errors import DONE, LtddError, StopSignals
+from engine.run.errors import DONE, LtddError, StopSignals, escaped
 from engine.run.event_log import EventLog
 from engine.run.events import Event, Warned
 from engine.run.fields import NetworkName
@@ -51,7 +51,7 @@ def run_command(arguments: argparse.Namespace) -> int:
     if arguments.command == "export" and arguments.tensorboard is not None:
         # Without the lock and without events: it only reads, so another worker may be running the run.
         for warning in write_tensorboard(folder, arguments.tensorboard):
-            print(f"warning: {warning.message}", file=sys.stderr)
+            print(escaped(f"warning: {warning.message}"), file=sys.stderr)
         if not any((arguments.images, arguments.pt, arguments.teacher, arguments.model, arguments.onnx)):
             return DONE
     with folder.held():
@@ -96,7 +96,7 @@ def _print_answer(arguments: argparse.Namespace) -> int:
 
 def _print_warning(event: Event) -> None:
     if isinstance(event, Warned):
-        print(f"warning: {event.message}", file=sys.stderr)
+        print(escaped(f"warning: {event.message}"), file=sys.stderr)
 
 
 def _do_command(arguments: argparse.Namespace, folder: RunFolder, requests: StopSignals) -> None:

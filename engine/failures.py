@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import re
+import shutil
 from pathlib import Path
 
 import torch
@@ -50,14 +52,25 @@ def _memory_full(what: str, stage: str, device: str, instead: str) -> RunFailed:
 
 
 def _disk_failure(error: OSError, folder: RunFolder) -> RunFailed | None:
-    """A full disk, or a cache that cannot be used; None for any other error of a file."""
+    """A full disk, one that fails, or a cache that cannot be used; None for any other error of a file."""
     place, cache = Path(str(error.filename or folder.root)), cache_root()
     in_cache = error.filename is not None and (place.is_relative_to(cache) or cache.is_relative_to(place))
     if error.errno in FULL_DISK:
         another = "or name another cache folder with LTDD_CACHE, " if in_cache else ""
-        hint = f"make room, {another}then `ltdd-tui resume {folder.name}` goes on from the last checkpoint"
-        return RunFailed(f"nothing can be written: {error.strerror}", str(place), hint)
+        hint = f"make room, {another}then `ltdd-tui resume {folder.cli_name}` goes on from the last checkpoint"
+        return RunFailed(f"nothing can be written: {error.strerror}{_free(place)}", str(place), hint)
+    if error.errno == errno.EIO:
+        hint = f"check the disk, or the network drive, then `ltdd-tui resume {folder.cli_name}` goes on from the last"
+        return RunFailed(f"the disk failed: {error.strerror}", str(place), f"{hint} checkpoint")
     if in_cache and place.is_absolute():
         hint = "LTDD_CACHE names the folder where experts are kept; choose one that can be written"
         return RunFailed(f"the cache cannot be used: {error.strerror}", str(place), hint)
     return None
+
+
+def _free(place: Path) -> str:
+    """How much is free on the file system of a file; of a quota nobody tells."""
+    with contextlib.suppress(OSError, StopIteration):
+        folder = next(folder for folder in place.parents if folder.exists())
+        return f", {shutil.disk_usage(folder).free:,} are free on its file system"
+    return ""

@@ -10,10 +10,11 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 
-from engine.run.errors import STOPPED, LtddError, RunFailed, Stopped, StopSignals
+from engine.run.errors import STOPPED, LtddError, Stopped, StopSignals
 from engine.run.event_log import EventLog
 from engine.run.events import Emit, Queued, RunBroke, RunStopped
 from engine.run.folder import RunFolder
+from engine.run.locks import run_is_gone
 from engine.run.presets import load_preset
 
 QUEUE_SECONDS = 0.5
@@ -77,12 +78,12 @@ def stop_check(folder: RunFolder, requests: StopSignals, command: str) -> Callab
 
     def check() -> None:
         if not folder.config.exists():
-            raise RunFailed("the run's folder was deleted", str(folder.root), "there is nothing left to resume")
+            raise run_is_gone(folder.root)
         if requests.numbers or folder.stop_request.exists():
             # Removed before the run ends, or resuming it would stop it again.
             folder.stop_request.unlink(missing_ok=True)
             resumed = command == "run"  # a finished run has nothing to resume
-            what = f"`ltdd-tui resume {folder.name}`" if resumed else f"the same {command} command"
+            what = f"`ltdd-tui resume {folder.cli_name}`" if resumed else f"the same {command} command"
             raise Stopped("stopped on request", folder.name, f"{what} goes on from here")
 
     return check

@@ -18,8 +18,9 @@ from engine.data.dataset import LongTailedData, load_long_tailed
 from engine.run.errors import InputError, escaped, listed
 from engine.run.event_log import told_since_start
 from engine.run.events import DataReady, Event, RunStarted
-from engine.run.folder import RunFolder, expanded, read_regular, read_typed, write_atomically, write_json
+from engine.run.folder import RunFolder, expanded, read_typed, write_atomically, write_json
 from engine.run.manifest import read_manifest
+from engine.run.regular_files import read_regular
 from engine.run.settings import RunSettings, settings_hash
 
 OTHER_PIXELS = "same counts, other pixels"

@@ -21,10 +21,11 @@ from engine.compilation import forget_tried_compilers
 from engine.device import pick_device
 from engine.queue import stop_check, stop_signals
 from engine.run.auto_settings import config_text
-from engine.run.errors import DONE, STOPPED, LtddError, Stopped, StopSignals
+from engine.run.errors import DONE, STOPPED, Fault, LtddError, RunFailed, Stopped, StopSignals
 from engine.run.event_log import EventLog
 from engine.run.events import RunBroke
-from engine.run.folder import LockHeld, RunFolder, write_atomically
+from engine.run.folder import RunFolder, write_atomically
+from engine.run.locks import LockHeld
 from engine.sweep.cells import CellStatus, SweepFolder, WorkerKind, at_rest, cell_status, in_order, shared_by
 from engine.sweep.grid import Cell, only_cells
 from engine.training.from_scratch import release_compiled_networks
@@ -51,10 +52,14 @@ def work_on_sweep(
     left = in_order(only_cells(folder.sweep(), only))
     last: Cell | None = None
     while not (requests.numbers or folder.stop_request.exists()):
+        if not folder.exists():
+            raise RunFailed("the sweep's folder was deleted or moved", str(folder.root), "its workers end")
         last = _next_cell(folder, left, last, began, failed)
         if last is None:
             return DONE
         try:
+            with contextlib.suppress(FileExistsError):
+                folder.run(last).root.mkdir()  # not the folders above it: a sweep that was deleted is not made anew
             with folder.run(last).held():
                 if _is_to_be_done(at_rest(last, folder.run(last)), began, failed):
                     do_cell(folder, last, device, requests)
@@ -62,10 +67,12 @@ def work_on_sweep(
         except LockHeld:
             # Another worker was faster.
             continue
+        except FileNotFoundError:
+            continue  # the sweep was deleted just now
         except LtddError:
             raise
         except Exception as error:
-            print(f"error: {last.name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            print(Fault(f"{type(error).__name__}: {error}", last.name), file=sys.stderr, flush=True)
             return START_AGAIN
         finally:
             forget_cell()
@@ -114,7 +121,9 @@ def do_cell(folder: SweepFolder, cell: Cell, device: str, requests: StopSignals)
 
         def check_stop() -> None:
             if folder.stop_request.exists():
-                raise Stopped("stopped with its sweep", run.name, f"`ltdd-tui resume {folder.name}` goes on from here")
+                raise Stopped(
+                    "stopped with its sweep", run.name, f"`ltdd-tui resume {folder.cli_name}` goes on from here"
+                )
             check_run()
 
         with _printing_to(run):
@@ -126,6 +135,8 @@ def do_cell(folder: SweepFolder, cell: Cell, device: str, requests: StopSignals)
             except LtddError as error:
                 with contextlib.suppress(OSError):
                     print(error, file=sys.stderr)
+                if not run.exists():
+                    return  # its folder was deleted or moved; there are other cells
                 if not isinstance(error, Stopped) and at_rest(cell, run).state != "failed":
                     raise  # on a full disk the events cannot tell it, and the next cell would fail alike
             except Exception:

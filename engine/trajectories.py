@@ -20,7 +20,8 @@ from engine.run.checksums import sealed_safetensors
 from engine.run.errors import RunFailed
 from engine.run.events import Emit, Warned
 from engine.run.expert_cache import ABOUT, ORIGIN, expert_file, experts_root
-from engine.run.folder import LockHeld, exclusive, verify_file, write_atomically, write_json
+from engine.run.folder import clear_temporaries, verify_file, write_atomically, write_json
+from engine.run.locks import LockHeld, exclusive
 from engine.run.manifest import Origin
 from engine.run.settings import Storage
 from engine.training.accuracy import ClassFigures
@@ -172,4 +173,5 @@ class ExpertStore:
                     context.check_stop()
                     give_cores_back()
                     time.sleep(0.5)
+            clear_temporaries(self.folder)
             yield

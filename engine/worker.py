@@ -27,7 +27,7 @@ from engine.run.errors import Fault, LtddError, SettingsError, Stopped
 from engine.run.estimate import estimate_for_manifest
 from engine.run.event_log import EventLog
 from engine.run.events import Emit, RunBroke, RunStarted, RunStopped, Warned
-from engine.run.folder import RunFolder
+from engine.run.folder import RunFolder, clear_temporaries, evaluations_root
 from engine.run.manifest import refuse_newer
 from engine.run.presets import DeletedSettingWarning, load_preset
 from engine.run.settings import settings_hash
@@ -41,6 +41,9 @@ def do_run(
     The caller holds the folder. Raises as `pipeline.run`, and InputError for settings or data that cannot be used.
     """
     refuse_newer(folder)
+    clear_temporaries(folder.root)
+    # Others write there at this moment, perhaps on other machines.
+    clear_temporaries(evaluations_root(), older_than_seconds=3600)
     _copy_imported_set(folder)
     if behind:
         wait_for(behind, log, check_stop)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import os
 import shutil
+import struct
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,6 +63,18 @@ def two_cats_and_dogs(root: Path) -> None:
             Image.new("RGB", (8, 8), (40 * i, 0, 0)).save(place / f"{i}.png")
 
 
+def images_to_test_on_alone(root: Path) -> None:
+    """images/test without images/train."""
+    two_cats_and_dogs(root)
+    shutil.rmtree(root / "images/train")
+
+
+def cats_alone(root: Path) -> None:
+    """photos/cat and no other class."""
+    two_cats_and_dogs(root)
+    shutil.copytree(root / "images/train/cat", root / "photos/cat")
+
+
 def begun_with(given: str, cats: int, dogs: int, classes: str, changes: str, more: str = "") -> BadInput:
     """A stopped run that began with other images than there are now."""
     record = (
@@ -84,6 +98,27 @@ def begun_with(given: str, cats: int, dogs: int, classes: str, changes: str, mor
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAGklEQVR42mM84cTAwMDAwMDIBaEZmBjIYQAATjkBIzv87aoAAAAASUVORK5CYII="
 )
+
+
+def png_of_size(width: int, height: int) -> bytes:
+    """A PNG that claims to have this size, with 1,000 pixels in it."""
+    parts = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(bytes(1000))),
+        (b"IEND", b""),
+    )
+    chunks = (
+        struct.pack(">I", len(own)) + kind + own + struct.pack(">I", zlib.crc32(kind + own)) for kind, own in parts
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def in_place_of_an_image(
+    given: str, content: bytes, what: str, hint: str = "take the file away, or replace it"
+) -> BadInput:
+    """A dry run on a folder of one's own, where data/train/cat/0.png has another content."""
+    message = f"error: data/train/cat/0.png: {what}\nhint: {hint}"
+    return images(message, given, lambda data: (data / "train" / "cat" / "0.png").write_bytes(content))
 
 
 def images(message: str, given: str, spoil: Callable[[Path], object], more: str = "") -> BadInput:
@@ -330,6 +365,56 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "ipc: *one\n",
             "error: mine.yaml:1: aliases (*name) are not taken\nhint: write it out, or share settings with `extends`",
         ),
+        override("=", "error: --set: '=' is no KEY=VALUE\nhint: for example: matching.iterations=500"),
+        override("ipc=[", "error: --set: ipc: '[' is no value: while parsing a flow node"),
+        override("ipc=*one", "error: --set: ipc: '*one' is no value: aliases (*name) are not taken"),
+        BadInput(
+            CHECK,
+            "error: other.yaml:1: extends: mine.yaml extends this file in turn: a circle\n"
+            "hint: let one of them stand alone",
+            files={"mine.yaml": "extends: other.yaml\n", "other.yaml": "extends: mine.yaml\n"},
+        ),
+        BadInput(
+            CHECK,
+            "error: mine.yaml: cannot be read: it has more than 1,000,000 bytes",
+            make=lambda folder: (folder / "mine.yaml").write_text("# nothing\n" * 10**6),
+            given="a preset of 10 MB",
+        ),
+        BadInput(
+            CHECK,
+            "\n".join(
+                f"error: mine.yaml:{line}: key_{line}: there is no such setting\n"
+                "hint: `ltdd-tui presets show quickstart` shows all settings"
+                for line in range(1, 21)
+            )
+            + "\nerror: 9,980 more like these",
+            make=lambda folder: (folder / "mine.yaml").write_text("".join(f"key_{i}: 1\n" for i in range(1, 10_001))),
+            given="a preset of 10,000 unknown keys",
+        ),
+        BadInput(
+            CHECK,
+            "error: mine.yaml:1: brackets or blocks are nested too deep\nhint: no setting needs that",
+            make=lambda folder: (folder / "mine.yaml").write_text("ipc: " + 5000 * "["),
+            given="a preset of 5,000 brackets",
+        ),
+        BadInput(
+            CHECK,
+            "error: mine.yaml: cannot be read: it is a FIFO, no file",
+            make=lambda folder: os.mkfifo(folder / "mine.yaml"),
+            given="mine.yaml is a FIFO",
+        ),
+        BadInput("ltdd-tui presets check /dev/zero", "error: /dev/zero: cannot be read: it is a device, no file"),
+        BadInput(
+            "ltdd-tui presets check mine.yaml",
+            "error: mine.yaml: this is a folder, no preset\nhint: `ltdd-tui new mine.yaml` writes one for it",
+            make=lambda folder: (folder / "mine.yaml").mkdir(),
+            given="mine.yaml is a folder",
+        ),
+        mine(
+            '"\\e[2J": 1\n',
+            r"error: mine.yaml:1: \x1b[2J: there is no such setting"
+            "\nhint: `ltdd-tui presets show quickstart` shows all settings",
+        ),
         override("matching", "error: --set: 'matching' is no KEY=VALUE\nhint: for example: matching.iterations=500"),
     ],
     "Paths": [
@@ -557,6 +642,44 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "hint: give a folder that holds a folder of images for each class, or train/<class>/* and test/<class>/*",
         ),
         BadInput(
+            "ltdd-tui new images/train/cat/0.png",
+            "error: images/train/cat/0.png: this is a file, and no folder\n"
+            "hint: give a folder that holds a folder of images for each class, or train/<class>/* and test/<class>/*",
+            make=two_cats_and_dogs,
+        ),
+        BadInput(
+            "ltdd-tui new images/train/cat",
+            "error: images/train/cat: the images lie in the folder itself, and not in a folder for each class\n"
+            "hint: give a folder that holds a folder of images for each class, or train/<class>/* and test/<class>/*",
+            make=two_cats_and_dogs,
+        ),
+        BadInput(
+            "ltdd-tui new images",
+            "error: images: there is test/ with images to test on, and no train/\n"
+            "hint: put those to train on into train/, a folder for each class",
+            make=images_to_test_on_alone,
+            given="images/ has a test/ alone",
+        ),
+        BadInput(
+            "ltdd-tui new photos",
+            "error: photos: at least 2 classes are needed, and there is 1 class folder\n"
+            "hint: put the images of each class into a folder of its own",
+            make=cats_alone,
+            given="photos/ has one folder with images",
+        ),
+        BadInput(
+            "ltdd-tui new images -o /proc/mine.yaml",
+            "error: /proc: nothing can be written here: No such file or directory\n"
+            "hint: name a file in another folder with -o",
+            make=two_cats_and_dogs,
+        ),
+        override(
+            "validation.candidates=[random,random]",
+            "error: --set: validation.candidates: must name each one once, this names one twice\n"
+            "hint: starts that are tried beside that of initialize, with the teacher's labels where labels are learnt;"
+            " also plain selections of whole images, which a verdict compares with the set",
+        ),
+        BadInput(
             "ltdd-tui new images -o mine.yaml",
             "error: mine.yaml: this file is there already\nhint: -o OTHER.yaml, or delete it",
             files={"mine.yaml": "extends: quickstart\n"},
@@ -733,6 +856,11 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "error: file: this is a file, and no folder\nhint: -o names the folder of the report",
             files={"file": ""},
         ),
+        BadInput(
+            "ltdd-tui report empty -o mine",
+            "error: mine/report.md: this file is not of an earlier report\nhint: --force replaces it",
+            files={"mine/report.md": "My own words\n"},
+        ),
     ],
     "Tags and tables": [
         BadInput(
@@ -804,6 +932,61 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "hint: take the file away, or replace it",
             "a text file among the images of a class",
             lambda data: (data / "train" / "cat" / "notes.txt").write_text("no image"),
+        ),
+        images(
+            "error: data/train/cat/-.png: this is neither a file nor a folder\nhint: take it away",
+            "a FIFO among the images of a class",
+            lambda data: os.mkfifo(data / "train" / "cat" / "-.png"),
+        ),
+        images(
+            "error: data/train/cat/-.png: this is neither a file nor a folder\nhint: take it away",
+            "an image is a link to /dev/zero",
+            lambda data: (data / "train" / "cat" / "-.png").symlink_to("/dev/zero"),
+        ),
+        images(
+            "error: data/train/cat/a.png: this link leads back to itself\nhint: mend the link, or take it away\n"
+            "error: data/train/cat/b.png: this link leads back to itself\nhint: mend the link, or take it away",
+            "two links that lead to each other",
+            lambda data: [(data / "train" / "cat" / f"{a}.png").symlink_to(f"{b}.png") for a, b in ("ab", "ba")],
+        ),
+        images(
+            "error: data/train/cat/loop: a folder inside a class\nhint: images lie directly in their class folder",
+            "a link inside a class that leads back to data/train",
+            lambda data: (data / "train" / "cat" / "loop").symlink_to(data / "train"),
+        ),
+        images(
+            "error: data/train/bird: this class has no images\nhint: add some, or remove the class",
+            "an empty class",
+            lambda data: (data / "train" / "bird").mkdir(),
+        ),
+        images(
+            "error: data/train: at least 2 classes are needed, and there is 1 class folder\n"
+            "hint: put the images of each class into a folder of its own",
+            "one class alone",
+            lambda data: shutil.rmtree(data / "train" / "dog"),
+        ),
+        images(
+            "error: data/train/cat: one image is too few to train and to test\nhint: add images, or a test/ folder",
+            "a class of one image, and there is no data/test",
+            lambda data: [(data / "train" / "cat" / f"{i}.png").unlink() for i in range(1, 5)],
+        ),
+        in_place_of_an_image("an image of no byte", b"", "the file is empty"),
+        in_place_of_an_image("an image of 0 x 0 pixels", png_of_size(0, 0), "this is no image that can be read"),
+        in_place_of_an_image(
+            "an image of 30,000 x 30,000 pixels",
+            png_of_size(30_000, 30_000),
+            "the image has too many pixels to be read",
+            "scale it down, or take it away",
+        ),
+        in_place_of_an_image(
+            "an image that ends in its header",
+            PNG[:20],
+            "this is no image that can be read: Truncated File Read",
+        ),
+        in_place_of_an_image(
+            "a program for Ghostscript (EPS) with the name of an image",
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n(stolen) (w) file\n%%EOF\n",
+            "this is no image that can be read",
         ),
         images(
             "error: data/train/1.png: this image is in no class folder\n"

@@ -42,7 +42,7 @@ from engine.cluster.tasks import (
 )
 from engine.distributed import Gang
 from engine.run.auto_settings import config_text
-from engine.run.errors import DONE, FAILED, STOPPED, LtddError, StopSignals
+from engine.run.errors import DONE, FAILED, STOPPED, LtddError, StopSignals, escaped
 from engine.run.event_log import EventLog
 from engine.run.events import RunBroke
 from engine.run.expert_cache import (
@@ -58,7 +58,8 @@ from engine.run.expert_cache import (
     teachers_trained_alike,
     trained_alike,
 )
-from engine.run.folder import LockHeld, cache_root, exclusive, write_atomically
+from engine.run.folder import cache_root, write_atomically
+from engine.run.locks import LockHeld, exclusive
 from engine.run.settings import RunSettings, settings_hash
 from engine.sweep.cells import SweepFolder, WorkerKind, in_order, statuses
 from engine.sweep.grid import Cell, only_cells
@@ -363,7 +364,7 @@ class _Driver:
 
 def say(line: str) -> None:
     """A line of progress, on stderr."""
-    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
+    print(f"{time.strftime('%H:%M:%S')} {escaped(line)}", file=sys.stderr, flush=True)
 
 
 def main() -> int:

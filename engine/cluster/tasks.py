@@ -23,7 +23,8 @@ from typing import Any
 
 from engine.cluster.nodes import is_marked
 from engine.run.expert_cache import epochs_kept
-from engine.run.folder import LockHeld, RunFolder, cache_root, write_atomically
+from engine.run.folder import RunFolder, cache_root, write_atomically
+from engine.run.locks import LockHeld
 from engine.run.settings import RunSettings
 from engine.sweep.cells import State, SweepFolder, at_rest
 from engine.sweep.grid import Cell

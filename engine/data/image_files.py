@@ -26,11 +26,10 @@ from engine.run.image_folder import (
     class_files,
     labeled_files,
     natural_order,
-    skipped_files,
     survey,
     train_and_test_files,
 )
-from engine.run.image_headers import Files, common_size
+from engine.run.image_headers import Files, common_size, skipped_files
 from engine.run.image_lists import TEST_LISTS, find_list, names_of_classes, read_lists, text_lines
 from engine.run.repeated_images import HINT_REPEATED, repeated_files
 

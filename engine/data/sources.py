@@ -22,8 +22,9 @@ from engine.run.data_settings import DatasetSettings
 from engine.run.datasets import DIGITS_HELD_OUT, FACTS
 from engine.run.errors import Fault, InputError
 from engine.run.events import Emit
-from engine.run.folder import FULL_DISK, cache_root, exclusive, expanded
+from engine.run.folder import FULL_DISK, cache_root, expanded
 from engine.run.image_lists import class_faults
+from engine.run.locks import exclusive
 
 
 def load_source(settings: DatasetSettings, emit: Emit) -> Source:

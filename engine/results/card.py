@@ -8,7 +8,7 @@ import yaml
 
 from engine.results.verdict import comparison_rows
 from engine.run.data_settings import WITHOUT_ZCA
-from engine.run.errors import listed
+from engine.run.errors import escaped, listed
 from engine.run.events import BOUND
 from engine.run.methods import METHODS, MethodName
 from engine.run.metrics import FEW_TEST_IMAGES, GROUPS, Figures, MetricsJson, diverged_text, interval_text
@@ -164,7 +164,7 @@ def dataset_card(
     imbalance = f"{max(about['class_counts']) / min(about['class_counts']):.4g}"
     natural = about["imbalance_factor"] == "natural"
     # Class names come from folders of the user: a line end or a bar in one would break the table.
-    cells = [" ".join(name.split()).replace("|", "\\|") for name in about["class_names"]]
+    cells = [escaped(" ".join(name.split())).replace("|", "\\|") for name in about["class_names"]]
     counts = zip(cells, about["class_counts"], strict=True)
     values = about | about["network"]
     regimes = list(metrics.get("regimes") or [metrics.get("labels") or "stored"])

@@ -27,7 +27,9 @@ from engine.run.folder import (
     JSON_OBJECT,
     MARKER,
     STORED_IMAGES,
+    TEMPORARY,
     RunFolder,
+    clear_temporaries,
     folder_names,
     read_typed,
     write_atomically,
@@ -45,12 +47,14 @@ TEACHER = "teacher.safetensors"
 def read_result(folder: RunFolder, device: torch.device) -> tuple[DistilledSet, MetricsJson]:
     """The set and the metrics of a finished run; raises InputError where there are none, or they are damaged."""
     if not (folder.distilled.exists() and folder.metrics.exists()):
-        raise InputError("the run has no result yet", str(folder.root), f"`ltdd-tui resume {folder.name}` finishes it")
+        raise InputError(
+            "the run has no result yet", str(folder.root), f"`ltdd-tui resume {folder.cli_name}` finishes it"
+        )
     distilled = DistilledSet.load(folder.distilled, device)
     metrics, faults = whole_metrics(folder)
     if faults:
         told = listed([f"{fault.where}: {fault.what}" for fault in faults], 3, "; ")
-        hint = f"`ltdd-tui resume {folder.name}` writes them anew"
+        hint = f"`ltdd-tui resume {folder.cli_name}` writes them anew"
         raise InputError(f"the metrics are damaged: {told}", str(folder.metrics), hint)
     return distilled, metrics
 
@@ -142,8 +146,11 @@ def _claim_folder(folder: Path, about: dict[str, Any]) -> None:
         # The PNGs and the .pt files may share a folder, and only the former list class folders.
         return {key: value for key, value in about.items() if key != "class_folders"}
 
-    if any(folder.iterdir()) and identity(read_typed(folder / MARKER, JSON_OBJECT) or {}) != identity(about):
+    # A copy that was killed at its first file holds what it left of that, and may be repeated.
+    others = any(not TEMPORARY.fullmatch(path.name) for path in folder.iterdir())
+    if others and identity(read_typed(folder / MARKER, JSON_OBJECT) or {}) != identity(about):
         raise InputError("the folder holds something else", str(folder), "name a new or an empty folder")
+    clear_temporaries(folder)
     write_json(folder / MARKER, about)
     _write_class_names(folder, about["class_names"])
 

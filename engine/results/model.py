@@ -74,7 +74,7 @@ def write_model(path: Path, network: nn.Module, whitening: Whitening, about: dic
 
 def read_model(folder: RunFolder) -> tuple[torch.export.ExportedProgram, dict[str, Any]]:
     """The program of a run, and the metadata of its set; raises InputError where there is none, or it is damaged."""
-    hint = f"`ltdd-tui export {folder.name} --model` trains and writes one"
+    hint = f"`ltdd-tui export {folder.cli_name} --model` trains and writes one"
     if not folder.model.is_file():
         raise InputError("the run has no model", str(folder.model), hint)
     extra = {ABOUT: ""}

@@ -20,8 +20,9 @@ from engine.run.events import (
     Warned,
     decode,
 )
-from engine.run.folder import RunFolder, read_regular
+from engine.run.folder import RunFolder
 from engine.run.image_headers import opened_image
+from engine.run.regular_files import read_regular
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -64,7 +65,7 @@ def _read_records(run: RunFolder) -> tuple[Records, int]:
     try:
         lines = read_regular(run.events).decode(errors="replace").split("\n")
     except FileNotFoundError:
-        hint = f"`ltdd-tui resume {run.name}` starts it"
+        hint = f"`ltdd-tui resume {run.cli_name}` starts it"
         raise InputError("the run has no events yet", str(run.events), hint) from None
     records: Records = {}
     names: Sequence[str] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -105,6 +105,13 @@ def adapt(inventory: Inventory, device: Device, minutes: float) -> list[Choice]:
     choices += [_images_per_class(inventory.train), *_of_files(inventory), *_of_tests(inventory)]
     choices += _of_machine(device)
     choices = _within(inventory, choices, device, minutes)
+    if not any(settings_of(choices).validation.spared(inventory.train)):
+        # As a run says, too. With more images some are set apart.
+        told = {
+            "validation.share": "no class has train images to spare: none are set apart, and nothing is chosen by them",
+            "evaluate.every": f"{CHECKS} checks on the way, on the test images",
+        }
+        choices = [replace(choice, reason=told.get(choice.setting, choice.reason)) for choice in choices]
     order = {key: place for place, key in enumerate(leaves())}
     return sorted(choices, key=lambda choice: order[choice.setting])
 
@@ -156,6 +163,8 @@ def _images_per_class(counts: Sequence[int]) -> Choice:
     most = int(MOST_STORED * total / classes)
     ipc = max(1, min(IPC, most))
     why = f"{ipc * classes:,} images stand for {total:,}"
+    if ipc > most:
+        return Choice("ipc", ipc, f"{why}: one of a class is the least")
     return Choice("ipc", ipc, why if ipc == IPC else f"{why}: the set is to have {100 * MOST_STORED:g} % at most")
 
 
@@ -246,6 +255,7 @@ def _of_effort(
     depth = DEPTHS.get(pixels, min(DEPTHS.values()))
     steps = math.ceil(base.images_per_class * len(inventory.train) / base.evaluate.batch_size)
     epochs = round(effort.evaluation * EVALUATION.of(steps))
+    trained = f"{steps:,} step{'s' * (steps > 1)} an epoch, {steps * epochs:,} in all"
     own = [
         Choice("dataset.resolution", pixels, why + cut),
         Choice("experts.depth", depth, f"{pixels} pixels halved {depth} times are {pixels >> depth}"),
@@ -253,11 +263,7 @@ def _of_effort(
         Choice("matching.iterations", effort.iterations, told),
         Choice("evaluate.every", max(1, effort.iterations // CHECKS), f"{CHECKS} checks on the validation images"),
         Choice("evaluate.repeats", effort.networks, "networks of each figure"),
-        Choice(
-            "evaluate.epochs",
-            epochs,
-            f"{steps:,} steps an epoch, {steps * epochs:,} in all" + (f", {told}" if effort.evaluation < 1 else ""),
-        ),
+        Choice("evaluate.epochs", epochs, trained + (f", {told}" if effort.evaluation < 1 else "")),
     ]
     by_size = {f"{block}.{name}": AUTO for block, name in BY_SIZE if (block, name) != UNUSED}
     auto = [Choice(key, value, "") for key, value in by_size.items()]

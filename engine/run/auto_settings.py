@@ -103,7 +103,7 @@ def resolve_auto(settings: RunSettings, counts: Sequence[int]) -> tuple[RunSetti
 
 def _steps(an_epoch: int, epochs: int, aim: Epochs) -> str:
     bound = {aim.fewest: ", the fewest epochs", aim.most: ", the most epochs"}.get(epochs, "")
-    return f"{an_epoch:,} steps an epoch, {an_epoch * epochs:,} in all{bound}"
+    return f"{an_epoch:,} step{'s' * (an_epoch > 1)} an epoch, {an_epoch * epochs:,} in all{bound}"
 
 
 def config_text(settings: RunSettings, reasons: Mapping[str, str]) -> str:

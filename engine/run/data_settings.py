@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from engine.run.fields import AugmentationName, Strict, official, ours, paper
 
@@ -108,6 +109,13 @@ class ValidationSettings(Strict):
     patience: int = ours(4, "checks without a gain, after which matching steps down or stops", unit="checks", ge=1)
     step_down: float = ours(4.0, "what image_lr and label_lr are then divided by, from the best set on", gt=1)
     step_downs: int = ours(1, "times that they are divided, before matching stops", ge=0)
+
+    @field_validator("candidates")
+    @classmethod
+    def _each_once(cls, rules: tuple[StartRule, ...]) -> tuple[StartRule, ...]:
+        if len(set(rules)) < len(rules):
+            raise PydanticCustomError("named_twice", "named twice")
+        return rules
 
     @property
     def sets_apart(self) -> dict[str, float]:

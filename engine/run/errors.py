@@ -20,6 +20,8 @@ DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
 
 FAULTS_SHOWN, NAMES_SHOWN, FILES_SHOWN = 20, 8, 3
 """Faults that an error tells, names that a sentence gives, and whole paths, before the others are only counted."""
+NO_FOLDER = ("there is no such folder", "this is a file, and no folder")
+"""What is wrong with the path of a folder: where nothing is there, and where something is."""
 
 
 def listed(names: Sequence[str], most: int = NAMES_SHOWN, separator: str = ", ") -> str:

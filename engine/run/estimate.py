@@ -17,7 +17,7 @@ from engine.run.device_profiles import Device
 from engine.run.errors import InputError, SettingsError
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, cached_experts
 from engine.run.image_folder import Survey, sampled_side, survey
-from engine.run.memory_model import disk_bytes, memory_bytes
+from engine.run.memory_model import disk_bytes, memory_bytes, snapshot_bytes
 from engine.run.network_cost import GIB
 from engine.run.settings import RunSettings
 
@@ -31,7 +31,9 @@ class Estimate:
     """Cost of a run: seconds by stage, peak memory of the device, disk of cache and run folder together.
 
     compile_seconds are contained in the stages that wait for it, check_seconds in evaluation_seconds: these are for
-    checks of the set while it is distilled. compression_ratio: real images per synthetic image.
+    checks of the set while it is distilled. compression_ratio: real images per synthetic image. snapshots_gib: what
+    experts take in the cache, a part of disk_gib; on a CPU of memory_gib too, where they are mapped from their files
+    and leave it when it is short. cache_gib: what of that has still to be written.
     """
 
     data_seconds: float
@@ -50,6 +52,8 @@ class Estimate:
     teacher_seconds: float = 0.0
     bounds_seconds: float = 0.0
     validation_seconds: float = 0.0
+    snapshots_gib: float = 0.0
+    cache_gib: float = 0.0
 
     @property
     def stage_seconds(self) -> dict[str, float]:
@@ -119,6 +123,8 @@ def estimate(
         teacher_seconds=teacher,
         bounds_seconds=work.bounds_seconds(),
         validation_seconds=work.validation_seconds(),
+        snapshots_gib=snapshot_bytes(work) / GIB,
+        cache_gib=snapshot_bytes(work, work.cached) / GIB,
     )
 
 

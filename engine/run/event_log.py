@@ -9,8 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from engine.run.events import Event, RunStarted, StageStarted, Stamped, decode, encode, type_name
-from engine.run.folder import open_regular
+from engine.run.events import (
+    Event,
+    RunBroke,
+    RunStarted,
+    RunStopped,
+    StageStarted,
+    Stamped,
+    decode,
+    encode,
+    type_name,
+)
+from engine.run.locks import run_is_gone
+from engine.run.regular_files import open_regular
 
 Kind = TypeVar("Kind", bound=Event)
 
@@ -24,9 +35,9 @@ class EventLog:
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
-        self._clock, self.stage = clock, ""
+        self._clock, self._path, self.stage = clock, path, ""
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
         self._seq = _close_torn_line(self._file)
 
     def __enter__(self) -> EventLog:
@@ -36,11 +47,33 @@ class EventLog:
         os.close(self._file)
 
     def emit(self, event: Event) -> None:
-        """Writes one event."""
-        # One write call on a file opened for appending: a reader never sees half of two lines.
-        os.write(self._file, (encode(event, self._seq, self._clock()) + "\n").encode())
+        """Writes one event; raises RunFailed where the file was deleted or moved.
+
+        How the run ends is written all the same: a run that was moved tells it where it is now.
+        """
+        if not isinstance(event, RunBroke | RunStopped) and not self._is_in_place():
+            raise run_is_gone(self._path.parent)
+        self._append((encode(event, self._seq, self._clock()) + "\n").encode())
         self._seq += 1
         self.stage = event.stage if isinstance(event, StageStarted) else self.stage
+
+    def _append(self, line: bytes) -> None:
+        """Writes the whole line or nothing of it; the file is opened for appending, so nothing comes in between."""
+        size = os.fstat(self._file).st_size
+        try:
+            while line:
+                line = line[os.write(self._file, line) :]  # where little room is left, less than was asked for
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, size)
+            error.filename = str(self._path)
+            raise
+
+    def _is_in_place(self) -> bool:
+        own = os.fstat(self._file)
+        with contextlib.suppress(OSError):
+            return os.path.samestat(own, os.stat(self._path))
+        return False
 
 
 def _close_torn_line(file: int) -> int:

@@ -310,8 +310,7 @@ class RunFinished(Event):
 
 @dataclass(frozen=True)
 class RunStopped(Event):
-    """The run was asked to stop and did so at a safe point; or its worker was ended at once on request, and `stage` is
-    empty."""
+    """The run was asked to stop and did so at a safe point; or its worker was ended at once, and `stage` is empty."""
 
     stage: Text
 

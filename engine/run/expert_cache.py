@@ -17,8 +17,9 @@ from pydantic import BaseModel
 from engine.run.compile_policy import StepBackend, compile_or_not, compiled_backend, has_compiler
 from engine.run.data_settings import DatasetSettings
 from engine.run.errors import Fault
-from engine.run.folder import JSON_OBJECT, cache_root, expanded, open_regular, read_typed
+from engine.run.folder import JSON_OBJECT, cache_root, expanded, read_typed
 from engine.run.manifest import Origin
+from engine.run.regular_files import open_regular
 from engine.run.settings import ExpertSettings, RunSettings
 
 TRAINING_VERSION = 4

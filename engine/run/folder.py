@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import itertools
 import json
 import os
 import re
 import shlex
-import stat
+import shutil
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
-from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import unquote
@@ -24,9 +22,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from engine.run.checksums import DamagedFile, sealed_json, unsealed_json, verified, verify_stream
 from engine.run.errors import Fault, InputError
-
-HELD = "another worker has this run"
-"""The error of a second worker, by which the app (ltdd_tui) recognizes it in the console log."""
+from engine.run.locks import LockHeld as LockHeld
+from engine.run.locks import exclusive as exclusive
+from engine.run.locks import gone_run, run_held, run_is_gone
+from engine.run.locks import holder as holder
+from engine.run.locks import is_held as is_held
+from engine.run.regular_files import open_regular, read_regular
 
 STARTING_SECONDS = 20.0
 """A worker that does not hold its run after that time will not come any more."""
@@ -47,6 +48,16 @@ def cache_root() -> Path:
     """
     named = os.environ.get("LTDD_CACHE")
     return expanded(named) if named else _below_home(user_cache_path)
+
+
+def default_runs_dir() -> Path:
+    """Where runs lie unless --runs-dir says otherwise: `$LTDD_RUNS_DIR`, else `runs` here."""
+    return expanded(os.environ.get("LTDD_RUNS_DIR") or "runs")
+
+
+def cli_name(root: Path) -> str:
+    """What a person calls a run or a sweep by at a shell: its name where the default place has it, else its path."""
+    return shlex.quote(root.name if root.parent == default_runs_dir().absolute() else str(root))
 
 
 def evaluations_root() -> Path:
@@ -113,12 +124,14 @@ def is_private(path: Path) -> bool:
 def write_atomically(path: Path, content: bytes | str, sync: bool = True) -> None:
     """Replaces a file by `content`; readers, and whoever comes after a crash, see the old file or the new one.
 
-    Without `sync` a failure of the power may leave a damaged one.
+    Without `sync` a failure of the power may leave a damaged one. Raises RunFailed where a run that this worker holds
+    was deleted or moved: it is not made anew.
     """
+    if root := gone_run(path):
+        raise run_is_gone(root)
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two writers must not share a temporary file: containers with a folder in common may have equal process ids.
-    # What a killed one leaves is harmless.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -131,45 +144,52 @@ def write_atomically(path: Path, content: bytes | str, sync: bool = True) -> Non
         # On a full disk the half-written file would keep room that is needed.
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if root := gone_run(path):
+            raise run_is_gone(root) from None
         # A failed write itself names no file, and the disk that is full may be the cache's or the run's.
         error.filename = str(path)
+        if error.errno in FULL_DISK:
+            error.strerror = f"{error.strerror}; {len(data):,} bytes were to be written"
         raise
+    if root := gone_run(path):
+        # It went just now: what was made since is this file, and the empty folders above it.
+        with contextlib.suppress(OSError):
+            path.unlink()
+            for folder in itertools.takewhile(lambda parent: parent.is_relative_to(root), path.parents):
+                folder.rmdir()
+        raise run_is_gone(root)
+
+
+TEMPORARY = re.compile(r"\..+\.(\d+)-[0-9a-f]{8}\.tmp")
+"""The name of a file that `write_atomically` has not finished, with the id of its process."""
+
+
+def clear_temporaries(folder: Path, older_than_seconds: float = 0.0) -> None:
+    """Deletes below a folder what writers left unfinished that have died since.
+
+    Only their process ids on this machine tell that: the caller holds the folder, or asks for old ones.
+    """
+    for path in folder.rglob(".*.tmp"):
+        # A file may be gone by now, or be another user's.
+        with contextlib.suppress(OSError):
+            found, age = TEMPORARY.fullmatch(path.name), time.time() - path.stat().st_mtime
+            if found and age >= older_than_seconds and not _is_alive(int(found[1])):
+                path.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # another user's
+        return True
+    return process != os.getpid()
 
 
 def write_json(path: Path, value: Any, sync: bool = True, sealed: bool = False) -> None:
     """Writes `value` as indented JSON, atomically; `sealed`: with a checksum, which `read_json` compares."""
     write_atomically(path, sealed_json(value) if sealed else json.dumps(value, indent=2) + "\n", sync)
-
-
-_KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
-
-
-def open_regular(path: Path | str) -> BufferedReader:
-    """A file, opened to be read in bytes; raises OSError, and never waits, for a FIFO, a socket or a device.
-
-    Opening a FIFO as others do waits for somebody who writes into it, and a device may never end.
-    """
-    return open(path, "rb", opener=_opened_if_regular)
-
-
-def read_regular(path: Path | str, limit: int | None = None) -> bytes:
-    """The content of a file; raises OSError for what is no regular file, and for more than `limit` bytes."""
-    with open_regular(path) as file:
-        content = file.read() if limit is None else file.read(limit + 1)
-    if limit is not None and len(content) > limit:
-        raise OSError(errno.EOVERFLOW, f"it has more than {limit:,} bytes", str(path))
-    return content
-
-
-def _opened_if_regular(path: str, flags: int) -> int:
-    # O_NONBLOCK lets a FIFO be opened without a writer; for regular files it has no effect.
-    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY, 0o666)
-    mode = os.fstat(descriptor).st_mode
-    # Python itself refuses a folder.
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, f"it is {_KINDS.get(stat.S_IFMT(mode), 'something else')}, no file", str(path))
-    return descriptor
 
 
 Content = TypeVar("Content")
@@ -255,6 +275,11 @@ class RunFolder:
         # Written by the app alone: what a person notes of the run.
         self.notes = self.root / "notes.json"
 
+    @property
+    def cli_name(self) -> str:
+        """What a person calls it by at a shell."""
+        return cli_name(self.root)
+
     def exists(self) -> bool:
         """Whether this is a run: a folder with a resolved configuration."""
         return self.config.is_file()
@@ -265,7 +290,7 @@ class RunFolder:
             try:
                 verify_file(path)
             except DamagedFile as error:
-                hint = f"`ltdd-tui resume {self.name}` writes it anew"
+                hint = f"`ltdd-tui resume {self.cli_name}` writes it anew"
                 return Fault(f"the file is damaged: {error}", str(path), hint)
             except OSError:
                 continue
@@ -313,70 +338,25 @@ class RunFolder:
         """The machine and the process id of the worker that holds the folder, or held it last; None if not known."""
         return holder(self.lock)
 
-    def held(self) -> contextlib.AbstractContextManager[None]:
-        """Holds the folder for one worker; raises LockHeld where another one has it, or InputError as `exclusive`."""
-        return exclusive(self.lock, HELD, "`ltdd-tui watch` shows it")
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Holds the folder for one worker; raises LockHeld where another one has it, or InputError as `exclusive`.
 
-
-class LockHeld(InputError):
-    """Another process holds the lock."""
-
-
-@contextlib.contextmanager
-def exclusive(lock: Path, held: str, hint: str = "") -> Iterator[None]:
-    """Holds the lock file for this process.
-
-    Raises LockHeld, with the words `held` and `hint`, where another one has it, and InputError on a file system
-    without locks.
-    """
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with open(lock, "a", opener=_opened_if_regular) as file:
-        try:
-            taken = _taken(file)
-        except OSError as error:
-            what = f"this file system cannot lock files: {error.strerror}"
-            mend = "--runs-dir and LTDD_CACHE name folders on another one, such as a local disk"
-            raise InputError(what, str(lock.parent), mend) from None
-        if not taken:
-            raise LockHeld(held, str(lock.parent), hint)
-        # For whoever wants to end it. A full disk, where this fails, must not keep a worker from its work.
-        with contextlib.suppress(OSError):
-            os.ftruncate(file.fileno(), 0)
-            os.write(file.fileno(), f"{os.uname().nodename} {os.getpid()}\n".encode())
-        yield
-
-
-def is_held(lock: Path) -> bool:
-    """Whether a process holds the lock file."""
-    try:
-        # Opened for reading, so that a run of another user can be watched, too.
-        with open_regular(lock) as file:
-            # A shared lock: two programs that ask at once must not take each other for a worker.
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def holder(lock: Path) -> tuple[str, int] | None:
-    """The machine and the id of the process that holds the lock file, or held it last; None if not known."""
-    try:
-        machine, pid = read_regular(lock, 1000).decode().split()
-        return machine, int(pid)
-    except (OSError, ValueError):
-        return None
-
-
-def _taken(file: IO[str]) -> bool:
-    """Takes the lock, with some tries: `is_running` of another program holds it for microseconds."""
-    for _ in range(20):
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        time.sleep(0.02)
-    return False
+        Where it is deleted or moved meanwhile, what is written into it raises RunFailed.
+        """
+        with run_held(self.root, self.lock):
+            is_run, before = self.exists(), os.stat(self.root)
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):
+                    in_place = os.path.samestat(os.stat(self.root), before)
+                    if is_run and in_place and not (self.exists() or self.events.exists()):
+                        # What was written while the folder was being deleted could not be deleted with it.
+                        for made_here in (self.checkpoint, self.previews):
+                            shutil.rmtree(made_here, ignore_errors=True)
+                        self.lock.unlink(missing_ok=True)
+                        self.root.rmdir()
 
 
 def folder_names(class_names: list[str]) -> list[str]:

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from engine.run.data_settings import DatasetSettings
-from engine.run.errors import CONTROL_CHARACTER, FILES_SHOWN, Fault, InputError, listed
+from engine.run.errors import CONTROL_CHARACTER, NO_FOLDER, Fault, InputError, listed
 from engine.run.folder import expanded
 from engine.run.held_out import HeldOut, held_out_faults, held_out_places, unmatched
-from engine.run.image_headers import Files, common_size, header_faults
+from engine.run.image_headers import Files, common_size, header_faults, skipped_files
 from engine.run.repeated_images import repeated_files
 
 LAYOUT = "give a folder that holds a folder of images for each class, or train/<class>/* and test/<class>/*"
@@ -68,23 +68,22 @@ def survey(dataset: DatasetSettings) -> Survey:
     if dataset.path is None:
         raise InputError("dataset folder needs a path", "dataset.path", LAYOUT)
     root, faults = expanded(dataset.path), list[Fault]()
-    if not root.is_dir():
-        raise InputError("there is no such folder", str(root), LAYOUT)
+    if not os.path.isdir(root):
+        raise InputError(NO_FOLDER[os.path.exists(root)], str(root), LAYOUT)
     splits, others, notes = _splits(root, faults)
     tests = [name for name in TESTS if name in splits]
     if TRAIN in splits:
         home, beside = f"{splits[TRAIN].name}/", others
         train = _class_folders(splits[TRAIN], faults)
-    elif sum(entry.is_dir() and _holds_images(entry) for entry in others) > 1:
+    elif any(entry.is_dir() and _holds_images(entry) for entry in others):
         # The folders of the root itself are the classes; those that cannot be used are faults, and no mere notes.
         home, beside, notes = "", [], ["its own folders are the classes, as there is no train/"]
         train = _class_folders(root, faults, besides=splits)
         notes += _split_beside(root)
     else:
-        raise InputError(faults or [Fault("the folder holds no train/ and no folders of images", str(root), LAYOUT)])
+        raise InputError(faults or [_no_classes(root, [*splits], others)])
     if len(train) < 2:
-        there = "1 class folder" if train else "no class folders"
-        what = f"at least 2 classes are needed, and there is {there}"
+        what = f"at least 2 classes are needed, and there is {'1 class folder' if train else 'no class folders'}"
         hint = "put the images of each class into a folder of its own"
         raise InputError([*faults, Fault(what, str(splits.get(TRAIN, root)), hint)])
     skipped = list[Fault]()
@@ -114,8 +113,7 @@ def survey(dataset: DatasetSettings) -> Survey:
         test_counts = [*map(len, held)]
         counts = [len(own) - len(places) for own, places in zip(files, held, strict=True)]
         faults += [] if unmatching else held_out_faults(list(train.values()), paths, held, which)
-    if skipped:
-        notes.append(skipped_files(skipped))
+    notes += [skipped_files(skipped)] if skipped else []
     return Survey(
         tuple(train),
         tuple(counts),
@@ -282,12 +280,6 @@ def _class_files(folder: Path, faults: list[Fault], skipped: list[Fault] | None)
     return files
 
 
-def skipped_files(faults: Sequence[Fault]) -> str:
-    """What to say of files that are skipped, as nobody can use them."""
-    what = "1 file that cannot be used is" if len(faults) == 1 else f"{len(faults):,} files that cannot be used are"
-    return f"{what} skipped: {listed([f'{fault.where} ({fault.what})' for fault in faults], FILES_SHOWN)}"
-
-
 def _same_but_for_case(names: Iterable[str]) -> list[str]:
     folded = Counter(name.casefold() for name in names)
     alike = [name for name in names if folded[name.casefold()] > 1]
@@ -310,6 +302,16 @@ def _unused(entries: Iterable[os.DirEntry[str]], train: dict[str, Path], faults:
         else:
             unused.append(f"{entry.name}/")
     return [f"images that are not used lie beside {TRAIN}/: {listed(unused)}"] if unused else []
+
+
+def _no_classes(root: Path, splits: Sequence[str], entries: Sequence[os.DirEntry[str]]) -> Fault:
+    """What there is in place of train/ and of folders of images."""
+    if splits:
+        hint = f"put those to train on into {TRAIN}/, a folder for each class"
+        return Fault(f"there is {splits[0]}/ with images to test on, and no {TRAIN}/", str(root), hint)
+    if any(_IMAGE_NAME.search(entry.name) for entry in entries):
+        return Fault("the images lie in the folder itself, and not in a folder for each class", str(root), LAYOUT)
+    return Fault("the folder holds no train/ and no folders of images", str(root), LAYOUT)
 
 
 def _holds_images(entry: os.DirEntry[str]) -> bool:

@@ -6,6 +6,7 @@ Pillow is imported where it is used: the list of runs and --help need no image.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.run.data_settings import Fit
-from engine.run.errors import Fault, InputError
-from engine.run.folder import open_regular
+from engine.run.errors import FILES_SHOWN, Fault, InputError, listed
+from engine.run.regular_files import open_regular
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -71,6 +72,12 @@ def _header_fault(file: Path) -> Fault | None:
         return fault_of(file, error)
 
 
+def skipped_files(faults: Sequence[Fault]) -> str:
+    """What to say of files that are skipped, as nobody can use them."""
+    what = "1 file that cannot be used is" if len(faults) == 1 else f"{len(faults):,} files that cannot be used are"
+    return f"{what} skipped: {listed([f'{fault.where} ({fault.what})' for fault in faults], FILES_SHOWN)}"
+
+
 def fault_of(file: Path, error: Exception) -> Fault:
     """The fault of an image file that could not be read; raises the error again where the system is to blame.
 
@@ -87,7 +94,8 @@ def fault_of(file: Path, error: Exception) -> Fault:
     if isinstance(error, Image.DecompressionBombError):
         return Fault("the image has too many pixels to be read", str(file), "scale it down, or take it away")
     if isinstance(error, UnidentifiedImageError):
-        return Fault("this is no image that can be read", str(file), "take the file away, or replace it")
+        what = "this is no image that can be read" if os.path.getsize(file) else "the file is empty"
+        return Fault(what, str(file), "take the file away, or replace it")
     if isinstance(error, OSError) and error.strerror:
         own = isinstance(error, PermissionError)
         hint = "check its permissions, or take it away" if own else "check the disk or network drive that it lies on"

@@ -19,10 +19,10 @@ from typing import NamedTuple
 
 from engine.run.data_settings import DatasetSettings
 from engine.run.errors import Fault
-from engine.run.folder import open_regular
 from engine.run.held_out import folds_instead
 from engine.run.image_folder import Survey, labeled_files, survey, train_and_test_files
 from engine.run.image_headers import Files, fault_of, opened_image
+from engine.run.regular_files import open_regular
 
 LONG_RATIO = 1.5
 """An image whose long side is over so many times the short one loses a third and more where it is cropped."""

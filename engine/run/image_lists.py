@@ -12,8 +12,9 @@ from pathlib import Path
 
 from engine.run.data_settings import DatasetSettings
 from engine.run.errors import Fault, InputError
-from engine.run.folder import expanded, read_regular
+from engine.run.folder import expanded
 from engine.run.image_headers import Files, header_faults
+from engine.run.regular_files import read_regular
 from engine.run.repeated_images import repeated_files
 
 TRAIN_LISTS = ("train.txt", "ImageNet_LT_train.txt")

@@ -15,8 +15,9 @@ from pydantic import BaseModel, Field
 
 from engine.run.errors import Fault, InputError, listed
 from engine.run.events import VERSION
-from engine.run.folder import RunFolder, open_regular, read_typed, write_json
+from engine.run.folder import RunFolder, read_typed, write_json
 from engine.run.metrics import Estimated
+from engine.run.regular_files import open_regular
 
 SCHEMA = 1
 """Of manifest.json; goes up when a reader of the version before would misunderstand it."""

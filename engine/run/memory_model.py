@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.run import compile_policy
 from engine.run.cost_model import STATISTICS, Workload
-from engine.run.expert_cache import classifier_epochs, representation_epochs
+from engine.run.expert_cache import NONE_CACHED, CachedExperts, classifier_epochs, representation_epochs
 from engine.run.network_cost import SAVED_ACTIVATIONS_BYTES, TEST_IMAGES_AT_ONCE, images_that_fit
 
 HALF_BYTES, FLOAT_BYTES, DOUBLE_BYTES = 2, 4, 8
@@ -23,7 +23,7 @@ def memory_bytes(work: Workload) -> float:
     """Peak memory of the device without torch itself: what stays, and the largest single step of any stage."""
     kind, network = work.device.kind, work.settings.experts.network
     # On a GPU the experts stay in the computer's memory.
-    resident = _images(work) + (_snapshots(work) if kind == "cpu" else 0.0)
+    resident = _images(work) + (snapshot_bytes(work) if kind == "cpu" else 0.0)
     library = LIBRARY_BYTES if kind == "cpu" and not work.from_files else 0.0
     by_torch = kind == "cpu" and compile_policy.compiled_backend(network, kind) == "torch"
     compiler = COMPILER_BYTES if by_torch and work.should_compile_student else 0.0
@@ -45,7 +45,7 @@ def disk_bytes(work: Workload) -> float:
     basis = work.pixels * work.directions * FLOAT_BYTES
     states = (work.settings.checks + 5) * one_set + 2 * _queue(work)
     folder = states + pictures + basis + lines * LINE_BYTES + files * BLOCK_BYTES / 2
-    return folder + _snapshots(work)
+    return folder + snapshot_bytes(work)
 
 
 def _images(work: Workload) -> float:
@@ -120,17 +120,18 @@ def _queue(work: Workload) -> float:
     return of_all if work.settings.traits.trains_networks else 0.0
 
 
-def _snapshots(work: Workload) -> float:
+def snapshot_bytes(work: Workload, without: CachedExperts = NONE_CACHED) -> float:
     """Weights of every expert: epochs 0 to the last that is read, and the end; of classifier experts the classifier.
 
-    Of the teacher's networks the end.
+    Of the teacher's networks the end. `without`: how many of each are not counted.
     """
-    settings, numbers = work.settings, 0
+    settings, numbers, count = work.settings, 0, work.settings.experts.num_experts
     backbone, classifier = work.expert_cost.parameters
     if settings.trains_experts:
-        numbers += (representation_epochs(settings) + 2) * (backbone + classifier)
+        epochs = representation_epochs(settings) + 2
+        numbers += (count - without.representation) * epochs * (backbone + classifier)
     if settings.trains_classifier_experts:
-        numbers += (classifier_epochs(settings) + 2) * classifier
+        numbers += (count - without.classifier) * (classifier_epochs(settings) + 2) * classifier
     size = HALF_BYTES if settings.experts.storage == "float16" else FLOAT_BYTES
-    of_teacher = settings.teacher.networks * (backbone + classifier) if settings.trains_teacher else 0
-    return float(settings.experts.num_experts * numbers * size + of_teacher * FLOAT_BYTES)
+    networks = settings.teacher.networks - without.teacher if settings.trains_teacher else 0
+    return float(numbers * size + networks * (backbone + classifier) * FLOAT_BYTES)

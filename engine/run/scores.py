@@ -120,7 +120,7 @@ def scores_of(parts: Mapping[str, Part], labels: str, arch: str, repeats: int, h
 
 def read_scores(folder: RunFolder) -> tuple[Scores | None, list[Fault]]:
     """The scores of a run, None where it has none; and what is wrong with the file where it cannot be read."""
-    hint = f"`ltdd-tui scores {folder.name}` writes them anew"
+    hint = f"`ltdd-tui scores {folder.cli_name}` writes them anew"
     try:
         return Scores.model_validate_json(read_verified(folder.scores)), []
     except FileNotFoundError:

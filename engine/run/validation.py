@@ -24,7 +24,7 @@ from engine.run.datasets import (
     kept_counts,
     tiny_root,
 )
-from engine.run.errors import FAULTS_SHOWN, Fault, InputError, shortened
+from engine.run.errors import FAULTS_SHOWN, NO_FOLDER, Fault, InputError, shortened
 from engine.run.expert_cache import imported_faults
 from engine.run.folder import cache_root, expanded
 from engine.run.held_out import pattern_fault
@@ -41,6 +41,7 @@ WHAT = {
     "missing": "this key is missing",
     "too_large": "must be 2^53 at most, this is larger",
     "no_text": "must be UTF-8 text, this is not",
+    "named_twice": "must name each one once, this names one twice",
 }
 RATIO = re.compile(r"\s*(?:1\s*[/:]\s*([1-9]\d*)|([1-9]\d*)\s*[/:]\s*1)\s*")
 RATIO_HINT = "it is the largest class over the smallest"
@@ -288,7 +289,8 @@ def check_runnable(settings: RunSettings) -> list[Fault]:
     if dataset.path is not None:
         if os.path.isdir(expanded(dataset.path)):
             return []
-        return [Fault("there is no such folder", f"{where} {dataset.path}", "give the folder that holds the data")]
+        what = NO_FOLDER[os.path.exists(expanded(dataset.path))]
+        return [Fault(what, f"{where} {dataset.path}", "give the folder that holds the data")]
     if dataset.name in ("folder", "imagenet-lt"):
         what = "the class folders" if dataset.name == "folder" else "the images and train.txt"
         hint = f"--set dataset.path=FOLDER, the folder with {what}"

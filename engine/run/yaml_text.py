@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import yaml
 
 from engine.run.errors import Fault
-from engine.run.folder import read_regular
+from engine.run.regular_files import read_regular
 
 KeyPath = tuple[str, ...]
 """The keys from the top level down to a value: ("matching", "image_lr")."""

@@ -27,10 +27,12 @@ from engine.run.events import (
     type_name,
 )
 from engine.run.expert_cache import classifier_epochs, representation_epochs, trained_alike
-from engine.run.folder import RunFolder, is_held, open_regular, read_json, read_regular, write_json
+from engine.run.folder import RunFolder, cli_name, read_json, write_json
+from engine.run.locks import is_held
 from engine.run.manifest import read_manifest
 from engine.run.metrics import readable_metrics
 from engine.run.presets import load_preset
+from engine.run.regular_files import open_regular, read_regular
 from engine.run.settings import RunSettings, settings_hash
 from engine.sweep.grid import FILE, Cell, Sweep, load_sweep
 
@@ -55,6 +57,11 @@ class SweepFolder:
         self.workers = self.root / "workers.json"
         # The names of the runs that it waits for, while it is held and has begun with no cell.
         self.queue = self.root / "queue"
+
+    @property
+    def cli_name(self) -> str:
+        """What a person calls it by at a shell."""
+        return cli_name(self.root)
 
     def exists(self) -> bool:
         """Whether this is a sweep."""

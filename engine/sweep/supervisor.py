@@ -20,7 +20,8 @@ from pathlib import Path
 from engine.queue import wait_until_over
 from engine.run.device_profiles import usable_cores
 from engine.run.errors import BAD_INPUT, DONE, FAILED, STOPPED, LtddError, Stopped, StopSignals
-from engine.run.folder import RunFolder, exclusive, write_atomically
+from engine.run.folder import RunFolder, write_atomically
+from engine.run.locks import exclusive
 from engine.sweep.cells import SweepFolder, statuses
 from engine.sweep.grid import only_cells
 
@@ -60,7 +61,7 @@ def supervise(
         threads = threads or (kept.threads if kept else threads_of(jobs))
         workers = [_Slot(folder, arguments, threads) for _ in range(jobs)]
         while any([worker.goes_on() for worker in workers]):
-            if requests.numbers:
+            if requests.numbers and folder.exists():  # else its workers end by themselves
                 folder.stop_request.touch()
             if len(requests.numbers) > 1:
                 for worker in workers:
@@ -82,7 +83,7 @@ def _wait_in_queue(folder: SweepFolder, behind: Sequence[RunFolder], requests: S
     """Waits until no worker holds these runs or is about to; false where it is asked to stop before that."""
 
     def check_stop() -> None:
-        if requests.numbers or folder.stop_request.exists():
+        if requests.numbers or folder.stop_request.exists() or not folder.exists():
             raise Stopped("stopped on request", folder.name)
 
     if behind:

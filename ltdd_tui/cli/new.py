@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,9 +16,10 @@ from rich.table import Table
 
 from engine.run.adaptation import Choice, adapt, estimate_of, preset_text, settings_of, too_few
 from engine.run.data_settings import DatasetSettings
-from engine.run.errors import InputError, escaped
+from engine.run.errors import NO_FOLDER, InputError, escaped
 from engine.run.estimate import Estimate
 from engine.run.folder import expanded, write_atomically
+from engine.run.image_folder import LAYOUT
 from engine.run.image_inventory import Inventory, inventory
 from engine.run.presets import SUFFIXES
 from ltdd_tui.cli.options import AsJson, Device
@@ -49,14 +52,23 @@ def new(
     if not 0 < minutes <= LONGEST_MINUTES:
         raise InputError(f"minutes must be above 0 and at most {LONGEST_MINUTES:,}", "--minutes", "for example: 10")
     folder = folder_of_classes(expanded(str(folder)))
-    path = output or Path(f"{file_name(folder)}.yaml")
+    path = expanded(str(output)) if output else Path(f"{file_name(folder)}.yaml")
     # Before the images are looked at, which takes long where there are many.
+    if not os.path.isdir(folder):  # Path.is_dir raises for a name that is too long
+        raise InputError(NO_FOLDER[os.path.exists(folder)], str(folder), LAYOUT)
     if path.suffix not in SUFFIXES:
         raise InputError("a preset's file ends in .yaml", str(path), f"-o {path.name}.yaml")
     if not path.parent.is_dir():
         raise InputError("there is no such folder", str(path.parent), "make it, or name another file with -o")
     if path.exists():
         raise InputError("this file is there already", str(path), "-o OTHER.yaml, or delete it")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        hint = "name a file in another folder with -o"
+        raise InputError(f"nothing can be written here: {error.strerror}", str(path.parent), hint) from None
+    if device.startswith("cuda") and machine.torch_name(device) not in machine.gpu_names():
+        print_note(f"{device} is not on this machine: the settings are for a GPU as it is built in")
     looked_over = inventory(DatasetSettings(name="folder", path=str(folder)), progress=_print_progress)
     if faults := list(looked_over.survey.faults):
         raise InputError(faults)
@@ -70,6 +82,8 @@ def new(
         _print_page(folder, looked_over, choices, estimate, machine.device_here(device).name)
     write_atomically(path, preset_text(folder, looked_over, choices))
     print_note(f"written: {path}\nnext: ltdd-tui run {path}")
+    if looked_over.folds:
+        print_note(f"that tests on one of {looked_over.folds} folds; docs/folders.md says how to run and pool them all")
 
 
 def file_name(folder: Path) -> str:

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from engine.run.errors import InputError, shortened
+from engine.run.folder import default_runs_dir
 from engine.run.presets import preset_files
-from ltdd_tui.runs.find import default_runs_dir, folder_of_runs, run_folders
+from ltdd_tui.runs.find import folder_of_runs, run_folders
 
 DEVICE = re.compile(r"auto|(cpu|cuda|mps|xpu)(:[0-9]{1,3})?")
 """As PyTorch names devices."""
@@ -43,6 +44,14 @@ PresetName = Annotated[
     typer.Argument(
         metavar="PRESET",
         help="a preset's name (`ltdd-tui presets list`) or a YAML file",
+        autocompletion=complete_preset,
+    ),
+]
+PresetOfData = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        help="the preset whose data set and evaluation are used; a set of ltdd-tui names its own",
         autocompletion=complete_preset,
     ),
 ]

@@ -13,7 +13,7 @@ from ltdd_tui.cli.options import AsJson, RunName, RunsDir
 from ltdd_tui.cli.output import plain_table, print_data, print_json, print_note
 from ltdd_tui.formatting import percent
 from ltdd_tui.runs import worker
-from ltdd_tui.runs.find import cli_name, find_run
+from ltdd_tui.runs.find import find_run
 
 
 def predict(
@@ -29,7 +29,7 @@ def predict(
     """
     folder = find_run(run, runs_dir)
     if not folder.model.is_file():
-        hint = f"`ltdd-tui export {cli_name(folder)} --model` trains and writes one"
+        hint = f"`ltdd-tui export {folder.cli_name} --model` trains and writes one"
         raise InputError("the run has no model", str(folder.model), hint)
     paths = [expanded(image) for image in images]
     if missing := [path for path in paths if not path.exists()]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Annotated
@@ -10,10 +11,12 @@ import typer
 
 from engine.run.errors import InputError
 from engine.run.folder import expanded, write_atomically
+from engine.run.regular_files import read_regular
 from ltdd_tui.cli.doctor import installed_version
 from ltdd_tui.cli.options import RunsDir, complete_run
 from ltdd_tui.cli.output import print_text
 
+FILES = ("report.html", "report.md", "report.csv")
 PICTURES = "report-pictures"
 """Beside report.md: the folder of its pictures."""
 
@@ -29,6 +32,9 @@ def report(
     ],
     runs_dir: RunsDir,
     out: Annotated[str, typer.Option("--out", "-o", metavar="DIR", help="where the report is written")] = "report",
+    force: Annotated[
+        bool, typer.Option("--force", help="replace files there that are not of an earlier report")
+    ] = False,
 ) -> None:
     """Write a report on runs and sweeps: report.html, which needs no other file, report.md and report.csv.
 
@@ -44,6 +50,8 @@ def report(
         raise InputError("the name of a folder is needed", "-o", hint)
     if os.path.exists(folder) and not folder.is_dir():
         raise InputError("this is a file, and no folder", out, hint)
+    if not force and (other := not_of_a_report(folder)):
+        raise InputError("this file is not of an earlier report", str(Path(out) / other), "--force replaces it")
     asked = asked_for(runs, runs_dir)
     check_installed()
     subject = read_subject(asked, installed_version("ltdd-tui") or "(not installed)")
@@ -57,5 +65,16 @@ def report(
     except OSError as error:
         what = f"the report cannot be written: {error.strerror or error}"
         raise InputError(what, str(error.filename or out), hint) from None
-    for name in ("report.html", "report.md", "report.csv"):
+    for name in FILES:
         print_text(str(Path(out) / name))
+
+
+def not_of_a_report(folder: Path) -> str | None:
+    """The first file in the way that `report` has not written, None where there is none."""
+    from ltdd_tui.report.document import GENERATOR
+
+    there = [name for name in (*FILES, PICTURES) if os.path.lexists(folder / name)]
+    with contextlib.suppress(OSError):
+        if GENERATOR.encode() in read_regular(folder / FILES[0]):
+            return None
+    return there[0] if there else None

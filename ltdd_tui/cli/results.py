@@ -11,10 +11,11 @@ from typing import Annotated, Literal
 import typer
 
 from engine.run.errors import FAULTS_SHOWN, Fault, InputError, escaped
-from engine.run.folder import RunFolder, expanded, read_regular
+from engine.run.folder import RunFolder, expanded
 from engine.run.manifest import read_manifest
 from engine.run.metrics import MetricsJson, readable_metrics, sound_metrics
 from engine.run.recipes import known_network, known_regime
+from engine.run.regular_files import read_regular
 from engine.run.scores import read_scores
 from ltdd_tui.cli.options import AsJson, Device, Plain, RunName, RunsDir
 from ltdd_tui.cli.output import (
@@ -33,7 +34,7 @@ from ltdd_tui.cli.output import (
 from ltdd_tui.cli.progress import display_for, exit_code_after, exit_code_of, follow, print_crash
 from ltdd_tui.cli.sweep import show_sweep
 from ltdd_tui.runs import worker
-from ltdd_tui.runs.find import cli_name, find_run, find_sweep_folder, run_folders
+from ltdd_tui.runs.find import find_run, find_sweep_folder, run_folders
 from ltdd_tui.runs.index import examined
 from ltdd_tui.runs.live import RunStateReader, replayed
 from ltdd_tui.runs.messages import closing_line
@@ -167,7 +168,7 @@ def _metrics(folder: RunFolder) -> MetricsJson:
     """What the run's metrics.json holds; raises InputError where it is missing, damaged or without final figures."""
     if metrics := readable_metrics(folder):
         return metrics
-    name = cli_name(folder)
+    name = folder.cli_name
     if not folder.metrics.exists():
         hint = f"`ltdd-tui watch {name}` shows how far it is, `ltdd-tui resume {name}` goes on"
         raise InputError("the run has no result yet", str(folder.root), hint)
@@ -285,7 +286,7 @@ def export(
         ),
     ] = False,
     onnx: Annotated[
-        bool, typer.Option("--onnx", help="write the same as result/model.onnx (pip install 'ltdd-tui[onnx]')")
+        bool, typer.Option("--onnx", help="write the same as result/model.onnx (pip install 'ltdd-tui\\[onnx]')")
     ] = False,
     plain: Plain = False,
 ) -> None:
@@ -358,7 +359,7 @@ def score(
 def _check_has_result(folder: RunFolder) -> None:
     if not folder.distilled.exists():
         raise InputError(
-            "the run has no result yet", str(folder.root), f"`ltdd-tui resume {cli_name(folder)}` finishes it"
+            "the run has no result yet", str(folder.root), f"`ltdd-tui resume {folder.cli_name}` finishes it"
         )
 
 

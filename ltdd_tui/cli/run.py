@@ -31,10 +31,10 @@ from ltdd_tui.cli.options import (
     Overrides,
     Plain,
     PresetName,
+    PresetOfData,
     RunName,
     RunsDir,
     SameBytes,
-    complete_preset,
 )
 from ltdd_tui.cli.output import estimate_table, print_data, print_json, print_note, settings_table
 from ltdd_tui.cli.progress import display_for, exit_code_after, exit_code_of, follow, print_crash
@@ -46,7 +46,7 @@ from ltdd_tui.launch.imported_set import check_start, inspect_set, ipc_of, made_
 from ltdd_tui.launch.machine import UNKNOWN_COST, as_plain, device_here
 from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.feed import events_size
-from ltdd_tui.runs.find import at_work, cli_name, find_run, find_run_or_sweep, find_sweep_folder
+from ltdd_tui.runs.find import at_work, find_run, find_run_or_sweep, find_sweep_folder
 from ltdd_tui.runs.live import RunStateReader, replayed
 from ltdd_tui.runs.messages import closing_line_of
 from ltdd_tui.runs.worker import WorkerProcess
@@ -96,12 +96,12 @@ def closing_notes(runs_dir: Path, watched: RunFolder | None = None) -> list[str]
     lines = [f"{folder.name}: {_runs_on(folder)}" for folder in working]
     lines = first_few(lines, MOST_NAMED, ": `ltdd-tui runs` lists them")
     if watched is not None and watched.exists() and watched.root not in [folder.root for folder in working]:
-        lines.insert(0, f"{watched.name}: `ltdd-tui watch {cli_name(watched)}` shows it again")
+        lines.insert(0, f"{watched.name}: `ltdd-tui watch {watched.cli_name}` shows it again")
     return lines
 
 
 def _runs_on(folder: RunFolder) -> str:
-    return f"it runs on; `ltdd-tui watch {cli_name(folder)}` shows it, `ltdd-tui stop {cli_name(folder)}` stops it"
+    return f"it runs on; `ltdd-tui watch {folder.cli_name}` shows it, `ltdd-tui stop {folder.cli_name}` stops it"
 
 
 def run(
@@ -151,9 +151,9 @@ def run(
     if not behind and (working := at_work(runs_dir)):
         names = ", ".join(first_few([folder.name for folder in working], MOST_NAMED))
         print_note(
-            f"{names}: at work as well, so that each takes longer; --after {cli_name(working[-1])} would wait for it"
+            f"{names}: at work as well, so that each takes longer; --after {working[-1].cli_name} would wait for it"
         )
-    folder = prepare(preset, overrides, runs_dir, name)
+    folder = prepare(preset, overrides, runs_dir, name, device, _print_warning)
     manage.promise_same_bytes(folder, same_bytes)
     _start(folder, device, plain, as_json, detach, behind)
 
@@ -168,14 +168,7 @@ def import_set(
         ),
     ],
     runs_dir: RunsDir,
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            "--preset",
-            help="the preset whose data set and evaluation are used; a set of ltdd-tui names its own",
-            autocompletion=complete_preset,
-        ),
-    ] = None,
+    preset: PresetOfData = None,
     overrides: Overrides = None,
     space: Annotated[
         Space | None,
@@ -215,7 +208,11 @@ def import_set(
     settings = load_preset(preset, own)
     check_start(facts, settings)
     name = name or manage.free_name(cell_name(settings), runs_dir)
-    _start(prepare(preset, own, runs_dir, name), device, plain, as_json, detach, behind)
+    _start(prepare(preset, own, runs_dir, name, device, _print_warning), device, plain, as_json, detach, behind)
+
+
+def _print_warning(text: str) -> None:
+    print_note(f"warning: {text}")
 
 
 def _asked(question: str, what: str, hint: str) -> str:
@@ -276,7 +273,7 @@ def resume(
     # A done run whose metrics were damaged or deleted is resumed: the worker writes them anew.
     has_result = whole_metrics(folder)[0] and folder.distilled.exists() and not folder.damaged_result()
     if has_result and replayed(folder).status == "done":
-        print_note(f"{folder.name} is done; `ltdd-tui show {cli_name(folder)}` shows it")
+        print_note(f"{folder.name} is done; `ltdd-tui show {folder.cli_name}` shows it")
         return
     manage.promise_same_bytes(folder, same_bytes)
     _start(folder, device, plain, as_json, detach, behind)
@@ -329,7 +326,7 @@ def follow_run(watched: RunStateReader, start: Callable[[], WorkerProcess] | Non
     folder, before = watched.folder, watched.state.failures
     state, own, signals = follow(watched, display_for(plain, as_json), start)
     code = own.process.returncode if own else None
-    resume_hint = f"hint: `ltdd-tui resume {cli_name(folder)}` goes on from there"
+    resume_hint = f"hint: `ltdd-tui resume {folder.cli_name}` goes on from there"
     if own is None and signals:
         print_note(f"detached; {folder.name} keeps running")
         return DONE if signals[-1] == signal.SIGINT else exit_code_after(signals)
@@ -357,7 +354,7 @@ def follow_run(watched: RunStateReader, start: Callable[[], WorkerProcess] | Non
             print_note("\n".join(str(Fault(failure.what, failure.where, failure.hint)) for failure in state.failures))
         return BAD_INPUT if code == BAD_INPUT else FAILED
     place = f"iteration {state.checkpoint}" if state.checkpoint else "what is finished"
-    print_crash(folder, own, f"`ltdd-tui resume {cli_name(folder)}` resumes from {place}")
+    print_crash(folder, own, f"`ltdd-tui resume {folder.cli_name}` resumes from {place}")
     return exit_code_of(code)
 
 
@@ -369,7 +366,7 @@ def _report_no_begin(folder: RunFolder, own: WorkerProcess | None) -> int:
     if (size := events_size(folder)) > 0:
         raise InputError(f"{size:,} bytes hold no start of a run", str(folder.events), "its file of events is damaged")
     raise InputError(
-        "no worker has begun with this run", str(folder.root), f"`ltdd-tui resume {cli_name(folder)}` starts one"
+        "no worker has begun with this run", str(folder.root), f"`ltdd-tui resume {folder.cli_name}` starts one"
     )
 
 

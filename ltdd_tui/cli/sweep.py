@@ -17,7 +17,9 @@ import typer
 from rich.table import Table
 
 from engine.run.errors import BAD_INPUT, DONE, FAILED, STOPPED, InputError, escaped
-from engine.run.folder import RunFolder, holder, is_held, read_regular
+from engine.run.folder import RunFolder, default_runs_dir
+from engine.run.locks import holder, is_held
+from engine.run.regular_files import read_regular
 from engine.sweep.cells import SweepFolder, statuses
 from engine.sweep.grid import Cell, Sweep, load_sweep, only_cells, sweep_files
 from ltdd_tui.cli.cluster import Cluster, DriverLines, Ranks, Threads, driver_options
@@ -28,7 +30,7 @@ from ltdd_tui.formatting import duration, percent
 from ltdd_tui.launch.machine import device_here
 from ltdd_tui.launch.sweeps import Workers, check_data, checked_jobs, cost_of, folder_of, prepare_sweep, workers_here
 from ltdd_tui.runs import manage, worker
-from ltdd_tui.runs.find import cli_name, default_runs_dir, find_run_or_sweep, find_sweep_folder
+from ltdd_tui.runs.find import find_run_or_sweep, find_sweep_folder
 from ltdd_tui.runs.sweeps import FAILED as FAILED_STATES
 from ltdd_tui.runs.sweeps import LEFT, SEED, CellState, SweepReader, SweepTable, failure_lines, tabulate
 from ltdd_tui.runs.worker import WorkerProcess
@@ -158,6 +160,8 @@ def _run(
     if not cluster:  # whose nodes are asked for the data themselves
         check_data(cells)
         own = workers_here(folder, whole, cells, device, jobs)
+        for note in own.notes:
+            print_note(f"warning: {note}")
     watched = SweepWatch(folder, cells)
     if all(cell.state == "done" for cell in watched.table().cells):
         print_table(watched.table(), as_json)
@@ -172,7 +176,7 @@ def _run(
         raise typer.Exit(_follow(watched, start, plan, as_json, DriverLines(folder).tell if cluster else watched.tell))
     start()
     print_note(plan)
-    print_note(f"it runs on; `ltdd-tui show {folder.name}` shows it, `ltdd-tui stop {folder.name}` stops it")
+    print_note(f"it runs on; `ltdd-tui show {folder.cli_name}` shows it, `ltdd-tui stop {folder.cli_name}` stops it")
 
 
 class SweepWatch:
@@ -246,7 +250,7 @@ def _follow(
         return exit_code_of(own.process.returncode)
     table, code = watched.table(), own.process.returncode
     print_table(table, as_json)
-    hint = f"`ltdd-tui resume {cli_name(RunFolder(watched.folder.root))}`"
+    hint = f"`ltdd-tui resume {watched.folder.cli_name}`"
     if signals or code == STOPPED:
         print_note(f"{'killed' if len(signals) > 1 else 'stopped'}; {hint} goes on from there")
         return exit_code_after(signals)

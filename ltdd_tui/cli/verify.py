@@ -27,14 +27,15 @@ from engine.run.folder import (
     cache_root,
     evaluations_root,
     expanded,
-    is_held,
-    open_regular,
     read_json,
     read_sealed_json,
     verify_file,
 )
 from engine.run.image_folder import survey
+from engine.run.image_headers import opened_image
+from engine.run.locks import is_held
 from engine.run.metrics import readable_metrics, sound_metrics
+from engine.run.regular_files import open_regular
 from engine.run.scores import read_scores
 from ltdd_tui.cli.options import RunName, RunsDir
 from ltdd_tui.cli.output import print_note, print_text
@@ -95,9 +96,7 @@ def _check_zip(path: Path) -> bool:
 
 
 def _check_png(path: Path) -> bool:
-    from PIL import Image
-
-    with Image.open(path, formats=["PNG"]) as image:
+    with opened_image(path, ["PNG"]) as image:
         image.load()  # its parts have checksums
     return True
 

@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from engine.run.auto_settings import config_text, with_numbers
 from engine.run.errors import Fault, InputError
+from engine.run.estimate import estimate_remaining
 from engine.run.folder import RunFolder, expanded
 from engine.run.presets import load_preset
 from engine.run.settings import RunSettings
 from engine.run.validation import check_runnable, data_faults
 from ltdd_tui.launch.form import NAME, Form
+from ltdd_tui.launch.machine import check_room, device_here, needs_of, rooms
 from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.worker import WorkerProcess
 
 
-def prepare(preset: str | None, overrides: list[str], runs_dir: Path, name: str | None) -> RunFolder:
-    """Writes config.yaml, every value resolved, into a new run folder; raises SettingsError or InputError."""
+def prepare(
+    preset: str | None,
+    overrides: list[str],
+    runs_dir: Path,
+    name: str | None,
+    device: str = "auto",
+    note: Callable[[str], None] = lambda text: None,
+) -> RunFolder:
+    """Writes config.yaml, every value resolved, into a new run folder; raises SettingsError or InputError.
+
+    Refused is also what certainly does not fit on this machine; `note` is told of what may not.
+    """
     if name is not None:
         manage.check_free(name, runs_dir)
     settings = load_preset(preset, overrides)
     if faults := check_runnable(settings) or data_faults(settings.dataset, open_images=False)[0]:
         raise InputError(faults)
+    here = device_here(device)
+    cost, _ = estimate_remaining(settings, here)
+    for close in check_room(rooms(needs_of(cost, here), here, runs_dir)) if cost else ():
+        note(close)
     config = config_text(*with_numbers(with_absolute_path(settings)))
     return manage.create(name or manage.free_name(default_name(preset, settings), runs_dir), runs_dir, config)
 
@@ -54,7 +70,7 @@ def begin(form: Form, name: str, runs_dir: Path, behind: Sequence[RunFolder] = (
     The worker waits for the runs `behind` which it is queued. It is what `ltdd-tui run` does; raises SettingsError or
     InputError.
     """
-    folder = prepare(form.preset, form.overrides(), runs_dir, name)
+    folder = prepare(form.preset, form.overrides(), runs_dir, name, form.device)
     return folder, worker.start(folder, form.device, behind)
 
 

@@ -15,14 +15,14 @@ from engine.run.device_profiles import Device
 from engine.run.errors import Fault, InputError, SettingsError
 from engine.run.estimate import Estimate, estimate_or_none
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, cached_experts
-from engine.run.folder import cache_root, expanded
+from engine.run.folder import expanded
 from engine.run.image_folder import TESTS, TRAIN, Survey, survey, surveyed_settings
 from engine.run.settings import RunSettings
 from engine.run.validation import check_runnable
-from ltdd_tui.formatting import duration, gibibytes, percent, stage_name
+from ltdd_tui.formatting import duration, percent, stage_name
 from ltdd_tui.launch.create import name_faults, suggested_name
 from ltdd_tui.launch.form import FACTOR, PATH, Form, PlanLine, faults_by_key, in_order, validate
-from ltdd_tui.launch.machine import UNKNOWN_COST, device_here, free_gib, memory_gib
+from ltdd_tui.launch.machine import UNKNOWN_COST, Room, device_here, needs_of, rooms
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class RunPlan:
 
     settings: with faulty values left as the preset has them. name: what the run is called unless the form names it.
     estimate: the cost of what the cached experts leave to do. tail, estimate: None where only the data's files tell.
-    memory_gib, free_gib: what the device has, and the disk of the cache; None where that is not known.
+    rooms: what the run needs of memory and disk, against what is there; empty without an estimate.
     notes: folders of images that are taken as a split, or left out.
     """
 
@@ -99,8 +99,7 @@ class RunPlan:
     tail: LongTail | None = None
     estimate: Estimate | None = None
     cached: CachedExperts = NONE_CACHED
-    memory_gib: float | None = None
-    free_gib: float | None = None
+    rooms: tuple[Room, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -127,6 +126,7 @@ def plan_run(form: Form, runs_dir: Path) -> RunPlan:
     counts = kept_counts(folder.counts, dataset, settings.validation) if folder else None
     cached = NONE_CACHED if settings.unresolved else cached_experts(settings, device.kind, counts)
     name = suggested_name(form, settings, runs_dir)
+    cost = estimate_or_none(settings, device, counts, cached, folder)
     return RunPlan(
         form,
         settings,
@@ -134,10 +134,9 @@ def plan_run(form: Form, runs_dir: Path) -> RunPlan:
         name,
         device,
         tail,
-        estimate_or_none(settings, device, counts, cached, folder),
+        cost,
         cached,
-        memory_gib(device),
-        free_gib(cache_root()),
+        tuple(rooms(needs_of(cost, device), device, runs_dir)) if cost else (),
         folder.notes if folder else (),
     )
 
@@ -240,12 +239,7 @@ def _cost_lines(run_plan: RunPlan, stages_in_a_line: bool) -> list[PlanLine]:
     if stages_in_a_line:
         parts = [f"{name} {duration(seconds, 'estimate')}" for name, seconds in stage_seconds(run_plan)]
         lines.append(PlanLine("", ", ".join(part.replace(" ", UNBROKEN) for part in parts)))
-    has, free = run_plan.memory_gib, run_plan.free_gib
-    of = "" if has is None else f" of {gibibytes(has)}"
-    lines.append(PlanLine("memory", gibibytes(estimate.memory_gib) + of, has is not None and estimate.memory_gib > has))
-    left = "" if free is None else f", {gibibytes(free)} free"
-    lines.append(PlanLine("disk", gibibytes(estimate.disk_gib) + left, free is not None and estimate.disk_gib > free))
-    return lines
+    return [*lines, *(PlanLine(room.label, room.text, room.lacks or room.is_close) for room in run_plan.rooms)]
 
 
 def _experts_lines(run_plan: RunPlan) -> list[PlanLine]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 
@@ -11,7 +11,8 @@ from engine.run.device_profiles import Device, usable_cores
 from engine.run.errors import Fault, InputError, shortened
 from engine.run.estimate import Estimate, estimate_or_none
 from engine.run.expert_cache import CachedExperts, cached_experts, classifiers_trained_alike, teachers_trained_alike
-from engine.run.folder import RunFolder, read_regular, write_atomically
+from engine.run.folder import RunFolder, write_atomically
+from engine.run.regular_files import read_regular
 from engine.run.settings import RunSettings, settings_hash
 from engine.run.validation import check_runnable, data_faults
 from engine.sweep.cells import SweepFolder, WorkerKind, in_order, shared_by
@@ -19,7 +20,7 @@ from engine.sweep.grid import Cell, Sweep, only_cells, sweep_files
 from engine.sweep.supervisor import threads_of
 from ltdd_tui.formatting import duration
 from ltdd_tui.launch import machine
-from ltdd_tui.launch.machine import device_here
+from ltdd_tui.launch.machine import Needs, device_here, needs_of
 from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.worker import WorkerProcess
 
@@ -48,7 +49,7 @@ def folder_of(sweep: Sweep, runs_dir: Path, name: str | None) -> SweepFolder:
     if not folder.exists():
         manage.check_free(name, runs_dir)
     elif read_regular(folder.file) != sweep.resolved.encode():
-        hint = f"`ltdd-tui resume {name}` goes on with that one; another --name starts a new one"
+        hint = f"`ltdd-tui resume {folder.cli_name}` goes on with that one; another --name starts a new one"
         raise InputError(f"there is a sweep {name!r} with other settings already", str(folder.root), hint)
     return folder
 
@@ -108,11 +109,15 @@ def resume(folder: RunFolder, device: str, behind: Sequence[RunFolder] = ()) -> 
 
 @dataclass(frozen=True)
 class Workers:
-    """The workers of a sweep on this machine: how many at once, their device, and the threads of each."""
+    """The workers of a sweep on this machine: how many at once, their device, and the threads of each.
+
+    notes: what of memory or disk may be too little.
+    """
 
     jobs: int
     device: str
     threads: int
+    notes: tuple[str, ...] = ()
 
 
 def workers_here(
@@ -120,7 +125,7 @@ def workers_here(
 ) -> Workers:
     """The workers that do some cells of a sweep; its first start decides device and threads, for all of its cells.
 
-    Raises InputError for a device that the sweep was not begun on.
+    Raises InputError for a device that the sweep was not begun on, or where memory or disk are too small.
     """
     kept = folder.worker_kind()
     if kept is None:
@@ -128,12 +133,21 @@ def workers_here(
         memory = cost_of(sweep.cells, device).memory_gib
         # Not of these cells alone: the bytes of a cell must not depend on which others were asked for with it.
         threads = threads_of(jobs_here(jobs, device, len(sweep.cells), memory))
-        return Workers(jobs_here(jobs, device, len(cells), memory, threads), device_name, threads)
+        at_once = jobs_here(jobs, device, len(cells), memory, threads)
+        return Workers(at_once, device_name, threads, _checked_room(folder, cells, device, at_once))
     name = kept.device if device_name == "auto" else device_name
     device = device_here(name)
     folder.keep_worker_kind(WorkerKind(device.kind, kept.threads))
     memory = cost_of(cells, device).memory_gib
-    return Workers(jobs_here(jobs, device, len(cells), memory, kept.threads), name, kept.threads)
+    at_once = jobs_here(jobs, device, len(cells), memory, kept.threads)
+    return Workers(at_once, name, kept.threads, _checked_room(folder, cells, device, at_once))
+
+
+def _checked_room(folder: SweepFolder, cells: Sequence[Cell], device: Device, at_once: int) -> tuple[str, ...]:
+    """As `machine.check_room`, of the cells that are not finished."""
+    needs = cost_of(cells, device, [cell.name for cell in cells if folder.run(cell).metrics.exists()]).needs
+    together = replace(needs, memory_gib=at_once * needs.memory_gib)
+    return tuple(machine.check_room(machine.rooms(together, device, folder.root)))
 
 
 def check_data(cells: Sequence[Cell]) -> None:
@@ -159,13 +173,15 @@ class SweepCost:
     """What is left to do of a sweep's cells, as far as it can be estimated.
 
     seconds: of each cell, by name, where it is known; what several cells share is counted at the first. memory_gib: of
-    the largest cell. unknown: cells without an estimate. done: cells that are finished.
+    the largest cell. unknown: cells without an estimate. done: cells that are finished. needs: memory of one cell at a
+    time, disk of all.
     """
 
     seconds: dict[str, float]
     memory_gib: float
     unknown: int
     done: int
+    needs: Needs
 
     @property
     def total_seconds(self) -> float:
@@ -179,6 +195,7 @@ def cost_of(cells: Sequence[Cell], device: Device, finished: Sequence[str] = (),
     with_cache: experts that are in the cache of this machine cost nothing.
     """
     seconds, memory, unknown, seen = dict[str, float](), 0.0, 0, set[str]()
+    needs = list[Needs]()
     left = [cell for cell in in_order(cells) if cell.name not in finished]
     for cell in left:
         estimate = _estimate(cell, device, seen, with_cache)
@@ -189,7 +206,11 @@ def cost_of(cells: Sequence[Cell], device: Device, finished: Sequence[str] = (),
         # Random images are trained on once for all methods, starts once for all that start alike.
         own += sum(estimate.baselines_seconds / 2 for key in _baseline_keys(cell.settings) if _is_new(key, seen))
         seconds[cell.name], memory = own, max(memory, estimate.memory_gib)
-    return SweepCost(seconds, memory, unknown, len(cells) - len(left))
+        needs.append(needs_of(estimate, device))
+    of_memory = max(needs, key=lambda own: own.memory_gib, default=Needs(0.0, 0.0, 0.0, 0.0))
+    disk = sum(own.runs_gib for own in needs), sum(own.cache_gib for own in needs)
+    whole = Needs(of_memory.memory_gib, of_memory.mapped_gib, *disk)
+    return SweepCost(seconds, memory, unknown, len(cells) - len(left), whole)
 
 
 def _is_new(key: str, seen: set[str]) -> bool:

@@ -83,7 +83,7 @@ class Document:
         title = escape(clean(self.title))
         return (
             f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-            f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            f'<meta name="viewport" content="width=device-width, initial-scale=1">\n{GENERATOR}\n'
             f'<link rel="icon" href="data:,">\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n'
             f"<body>\n<main>\n<h1>{title}</h1>\n{body}\n</main>\n</body>\n</html>\n"
         )
@@ -145,6 +145,8 @@ summary { cursor: pointer; margin: 12px 0 }
 @media print { body { background: none } h2 { break-after: avoid } figure { break-inside: avoid } }
 """
 LONG_TEXT = 60
+GENERATOR = '<meta name="generator" content="ltdd-tui">'
+"""By which a report of ours is known, which the next one may replace."""
 
 
 def _html(block: Block) -> str:

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from engine.run.folder import HELD, RunFolder, open_regular
+from engine.run.folder import RunFolder
+from engine.run.locks import HELD
+from engine.run.regular_files import open_regular
 from ltdd_tui.formatting import clean
 
 # What version 0.1 wrote between the output of two workers, which it appended to one file.

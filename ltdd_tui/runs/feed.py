@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from engine.run.events import Stamped, Warned, decode
-from engine.run.folder import RunFolder, open_regular
+from engine.run.folder import RunFolder
+from engine.run.regular_files import open_regular
 
 CHUNK_BYTES = 1 << 16
 LONGEST_LINE_BYTES = 1 << 24

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engine.run.errors import InputError
-from engine.run.folder import RunFolder, expanded, is_held
+from engine.run.folder import RunFolder, expanded
+from engine.run.locks import is_held
 from engine.run.manifest import refuse_newer
 from engine.sweep.cells import SweepFolder
-
-
-def default_runs_dir() -> Path:
-    """Where runs lie unless --runs-dir says otherwise: `$LTDD_RUNS_DIR`, else `runs` here."""
-    return expanded(os.environ.get("LTDD_RUNS_DIR") or "runs")
 
 
 def folder_of_runs(path: Path) -> Path:
@@ -95,8 +90,3 @@ def last_change(folder: RunFolder) -> float:
         with contextlib.suppress(OSError):
             return path.stat().st_mtime
     return 0.0
-
-
-def cli_name(folder: RunFolder) -> str:
-    """What to call a run by: its name where the default place has it, else its path."""
-    return folder.name if folder.root.parent == default_runs_dir().absolute() else str(folder.root)

@@ -13,10 +13,12 @@ from pathlib import Path
 
 from engine.run.errors import SettingsError
 from engine.run.events import ExpertEpoch, MatchingStep, RunStarted, Stamped, decode, type_name
-from engine.run.folder import RunFolder, is_held, open_regular
+from engine.run.folder import RunFolder
+from engine.run.locks import is_held
 from engine.run.manifest import newer_version
 from engine.run.metrics import Figures, Metrics, readable_metrics, sound_metrics
 from engine.run.presets import load_preset
+from engine.run.regular_files import open_regular
 from engine.sweep.cells import SweepFolder
 from engine.sweep.grid import read_grid
 from ltdd_tui.formatting import factor_name, first_few, percent_done, short_verdict, stage_name

@@ -15,7 +15,7 @@ from engine.run.errors import InputError
 from engine.run.folder import RunFolder, write_atomically
 from engine.run.manifest import change_manifest
 from engine.sweep.cells import SweepFolder
-from ltdd_tui.runs.find import at_work, cli_name, folder_of_runs
+from ltdd_tui.runs.find import at_work, folder_of_runs
 from ltdd_tui.runs.index import overview
 
 LONGEST_NAME, LONGEST_NAME_BYTES = 100, 240
@@ -64,7 +64,7 @@ def check_queue(folder: RunFolder, behind: Sequence[RunFolder]) -> None:
             found.add(root)
             left += [root.parent / name for name in _waits_for(RunFolder(root))]
         if folder.root in found:
-            stop = f"`ltdd-tui stop {cli_name(other)}` takes it out of the queue"
+            stop = f"`ltdd-tui stop {other.cli_name}` takes it out of the queue"
             raise InputError(f"{other.name} waits for {folder.name} itself", "--after", stop)
 
 
@@ -89,7 +89,7 @@ def _taken(folder: RunFolder) -> InputError:
     return InputError(
         f"there is a run named {folder.name!r} already",
         str(folder.root),
-        f"`ltdd-tui resume {cli_name(folder)}` goes on with it; another --name starts a new one",
+        f"`ltdd-tui resume {folder.cli_name}` goes on with it; another --name starts a new one",
     )
 
 

@@ -21,11 +21,12 @@ from typing import IO
 from engine.run.errors import InputError, RunFailed
 from engine.run.event_log import EventLog
 from engine.run.events import RunStopped
-from engine.run.folder import HELD, STARTING_SECONDS, RunFolder
+from engine.run.folder import STARTING_SECONDS, RunFolder, cli_name
+from engine.run.locks import HELD
 from engine.sweep.cells import SweepFolder
 from engine.sweep.supervisor import HELD as AT_WORK
 from ltdd_tui.runs.console import last_lines
-from ltdd_tui.runs.find import cli_name, last_change
+from ltdd_tui.runs.find import last_change
 from ltdd_tui.runs.state import RunView
 from ltdd_tui_start import own_code_first
 
@@ -54,8 +55,7 @@ def launch(folder: RunFolder, arguments: Sequence[str], command: Sequence[str] =
         raise InputError(
             stopping if folder.stop_request.exists() else "a worker is at work on this run",
             str(folder.root),
-            f"`ltdd-tui watch {cli_name(folder)}` shows it, "
-            f"`ltdd-tui stop {cli_name(folder)} --wait` ends it and waits",
+            f"`ltdd-tui watch {folder.cli_name}` shows it, `ltdd-tui stop {folder.cli_name} --wait` ends it and waits",
         )
     folder.stop_request.unlink(missing_ok=True)
     console = folder.open_console()
@@ -79,7 +79,7 @@ def start_sweep(
     workers of this machine. Raises InputError where it is at work.
     """
     if folder.is_running():
-        hint = f"`ltdd-tui show {folder.name}` shows it, `ltdd-tui stop {folder.name}` stops it"
+        hint = f"`ltdd-tui show {folder.cli_name}` shows it, `ltdd-tui stop {folder.cli_name}` stops it"
         raise InputError(AT_WORK, str(folder.root), hint)
     arguments = [str(folder.root), "--device", device]
     arguments += [text for own in only for text in ("--only", own)] + ["--failed"] * failed
@@ -181,7 +181,8 @@ def stop_now(folder: RunFolder) -> None:
         raise InputError(NO_WORKER, folder.name)
     pid = pid_here(folder)
     if SweepFolder(folder.root.parent).is_running() or has_in_command(folder.root.parent, pid):
-        hint = f"without --now this cell alone stops; `ltdd-tui stop {folder.root.parent.name} --now` ends all workers"
+        all_end = f"`ltdd-tui stop {cli_name(folder.root.parent)} --now` ends all workers"
+        hint = f"without --now this cell alone stops; {all_end}"
         raise InputError("its worker does other cells of a sweep too", str(folder.root), hint)
     if not _is_worker_of(folder, pid):
         raise InputError("its worker cannot be found", str(folder.root), f"the process {pid} is another one")

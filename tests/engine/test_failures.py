@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from engine.run.schema import leaves
     ("error", "says", "hint"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), "nothing can be written: No space left", "make room, then"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "nothing can be written: Disk quota", "make room, then"),
+        (OSError(errno.EIO, "Input/output error"), "the disk failed: Input/output error", "check the disk"),
         (MemoryError(), "the memory is full", "a lower dataset.resolution"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you"), "the memory is full", "lower"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "the memory is full", "end other programs"),
@@ -61,7 +64,13 @@ def test_a_full_disk_is_that_of_the_file_that_was_written(tmp_path: Path, monkey
             write_atomically(path, b"1")
         failure = as_failure(full.value, RunFolder(tmp_path / "run"), "experts", "cpu")
         assert failure is not None and failure.faults[0].where == str(path)
+        assert re.fullmatch(
+            r"nothing can be written: No space left on device; 1 bytes were to be written, [\d,]+ are free on its file"
+            r" system",
+            failure.faults[0].what,
+        )
         assert ("LTDD_CACHE" in failure.faults[0].hint) == bool(says)
+        assert f"`ltdd-tui resume {tmp_path / 'run'}`" in failure.faults[0].hint, "it is not where runs lie by default"
 
 
 @pytest.mark.parametrize(

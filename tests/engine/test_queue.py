@@ -35,7 +35,8 @@ def test_it_waits_for_all_runs_that_are_at_work(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(queue, "QUEUE_SECONDS", 0.0)
     others = [RunFolder(tmp_path / name) for name in ("first", "second", "idle")]
     locks = [other.held() for other in others[:2]]
-    for lock in locks:
+    for other, lock in zip(others[:2], locks, strict=True):
+        other.root.mkdir()
         lock.__enter__()
     checks = 0
 
@@ -53,6 +54,7 @@ def test_it_can_be_stopped_while_it_waits(tmp_path: Path) -> None:
         raise Stopped("stopped on request")
 
     other = RunFolder(tmp_path / "other")
+    other.root.mkdir()
     with other.held(), pytest.raises(Stopped):
         wait(tmp_path, [other], stop)
 
@@ -121,7 +123,7 @@ def test_the_same_signals_are_one_request_for_the_worker_as_for_the_command(
 
 
 @pytest.mark.parametrize(
-    ("command", "named"), [("run", "`ltdd-tui resume one`"), ("evaluate", "the same evaluate command")]
+    ("command", "named"), [("run", "`ltdd-tui resume {}`"), ("evaluate", "the same evaluate command")]
 )
 def test_a_stopped_command_says_what_goes_on(command: str, named: str, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "one")
@@ -133,7 +135,7 @@ def test_a_stopped_command_says_what_goes_on(command: str, named: str, tmp_path:
         for number, handler in before.items():
             signal.signal(number, handler)
     folder.stop_request.touch()
-    with pytest.raises(Stopped, match=f"hint: {named} goes on from here"):
+    with pytest.raises(Stopped, match=f"hint: {named.format(folder.root)} goes on from here"):
         check_stop()
 
 
@@ -166,6 +168,7 @@ def test_the_work_begins_after_the_run_before_with_the_lock_held(
     monkeypatch.setattr(queue, "QUEUE_SECONDS", 0.0)
     folder, other = RunFolder(tmp_path / "one"), RunFolder(tmp_path / "other")
     write_atomically(folder.config, dump(load_preset("quickstart")))
+    other.root.mkdir()
     with other.held() if stopped else contextlib.nullcontext():
         if stopped:
             folder.stop_request.touch()

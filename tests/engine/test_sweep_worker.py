@@ -6,6 +6,7 @@ import errno
 import gc
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -164,9 +165,33 @@ def test_a_stop_request_stops_the_cell_and_the_sweep(tmp_path: Path, monkeypatch
     assert work_on_sweep(folder, "cpu") == 0 and set(states(folder).values()) == {"finished"}
 
 
+@pytest.mark.parametrize("deleted", ["cell", "sweep"])
+def test_a_cell_that_is_deleted_is_not_made_anew_and_a_deleted_sweep_ends_its_worker(
+    deleted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = sweep_in(tmp_path / "sweep")
+    first, second = (folder.run(cell) for cell in folder.sweep().cells)
+    train = stage.train_from_scratch
+
+    def deletes(*arguments: object, **named: object) -> object:
+        if first.exists() and not second.exists():
+            shutil.rmtree(first.root if deleted == "cell" else folder.root)
+        return train(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(stage, "train_from_scratch", deletes)
+    if deleted == "cell":
+        assert work_on_sweep(folder, "cpu") == 0
+        assert not first.root.exists() and states(folder)[second.name] == "finished"
+    else:
+        with pytest.raises(RunFailed, match="the sweep's folder was deleted or moved"):
+            work_on_sweep(folder, "cpu")
+        assert not folder.root.exists()
+
+
 def test_a_cell_that_another_worker_does_is_left_to_it(tmp_path: Path) -> None:
     folder = sweep_in(tmp_path / "sweep")
     first, second = folder.sweep().cells
+    folder.run(first).root.mkdir()
     with folder.run(first).held():
         assert work_on_sweep(folder, "cpu") == 0
         assert states(folder) == {first.name: "running", second.name: "finished"}

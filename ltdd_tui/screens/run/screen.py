@@ -15,7 +15,6 @@ from textual.widget import Widget
 
 from engine.run.folder import RunFolder
 from ltdd_tui.preferences import ImageMode, load_layout, remember
-from ltdd_tui.runs.find import cli_name
 from ltdd_tui.runs.messages import Notice, can_resume, can_stop, notice
 from ltdd_tui.runs.replay import as_of, frames
 from ltdd_tui.runs.state import DISTILL
@@ -223,6 +222,6 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
     def action_copy(self) -> None:
         """Copies the command that resumes the run where that is what one would do next, else the folder's path."""
         resumes = can_resume(self.live.view)
-        text = f"ltdd-tui resume {cli_name(self.folder)}" if resumes else str(self.folder.root)
+        text = f"ltdd-tui resume {self.folder.cli_name}" if resumes else str(self.folder.root)
         self.app.copy_to_clipboard(text)
         self.notify(text, title="copied", markup=False)

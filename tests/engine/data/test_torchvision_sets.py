@@ -11,7 +11,7 @@ import scipy.io
 import torchvision
 
 from engine.run.errors import InputError
-from engine.run.folder import exclusive
+from engine.run.locks import exclusive
 from tests.engine.data.test_sources import everything, refused, settings, source_of
 
 

@@ -147,6 +147,15 @@ def test_pickled_code_is_refused_and_does_not_run(tmp_path: Path, name: str, zip
     assert refused.value.faults[0].where == str(path) and not ran.exists()
 
 
+def test_a_list_that_holds_itself_many_times_ends(tmp_path: Path) -> None:
+    nested: list[object] = [torch.zeros(1)]
+    for _ in range(60):
+        nested = [nested, nested]
+    torch.save(nested, tmp_path / "images.pt")
+    with pytest.raises(InputError, match="these are no images"):
+        read_imported_set(tmp_path)
+
+
 def saved(folder: Path, labels: torch.Tensor | None = None, rate: object = None, ending: str = "") -> Path:
     torch.save(torch.rand(SHAPE, generator=torch.Generator().manual_seed(0)), folder / f"images{ending}.pt")
     if labels is not None:

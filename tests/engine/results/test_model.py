@@ -90,7 +90,7 @@ def test_without_a_model_or_with_a_damaged_one_it_is_said_what_writes_it(tmp_pat
         if content:
             folder.result.mkdir(parents=True)
             folder.model.write_bytes(content)
-        with pytest.raises(InputError, match=r"`ltdd-tui export mine --model` trains and writes one"):
+        with pytest.raises(InputError, match=f"`ltdd-tui export {folder.root} --model` trains and writes one"):
             read_model(folder)
 
 

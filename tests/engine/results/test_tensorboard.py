@@ -144,7 +144,7 @@ def test_the_worker_writes_it_while_another_worker_has_the_run(tmp_path: Path) -
 def test_a_run_without_events_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("tensorboard", reason=MISSING)
     assert main(["export", str(tmp_path / "new"), "--tensorboard", str(tmp_path / "tb")]) == 2
-    assert "the run has no events yet\nhint: `ltdd-tui resume new`" in capsys.readouterr().err
+    assert f"the run has no events yet\nhint: `ltdd-tui resume {tmp_path / 'new'}`" in capsys.readouterr().err
     assert not (tmp_path / "tb").exists() and not (tmp_path / "new").exists()
 
 

@@ -140,6 +140,13 @@ def test_images_are_scaled_to_a_side_that_the_networks_are_made_for(
     assert small.value < 128 and "128 would take too long" in small.reason
 
 
+def test_reasons_are_true_of_a_folder_that_is_too_small_for_them() -> None:
+    own = chosen(looked_over((5, 4), (1, 1)))
+    assert own["ipc"].value == 1 and own["ipc"].reason == "2 images stand for 9: one of a class is the least"
+    assert "none are set apart" in own["validation.share"].reason and "test images" in own["evaluate.every"].reason
+    assert "validation images" in chosen(looked_over((50, 40), (9, 9)))["evaluate.every"].reason
+
+
 def test_the_folds_that_the_files_were_dealt_into_are_those_of_the_preset() -> None:
     few = chosen(looked_over((40, 8), (10, 2), has_test=False, folds=5))["dataset.test_folds"]
     assert few.value == 5 and "the smallest class would test on 2 images" in few.reason

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from engine.run.data_settings import DatasetSettings
 from engine.run.image_folder import survey
+from engine.run.image_headers import opened_image
 from engine.run.image_inventory import inventory
 
 
@@ -51,6 +55,29 @@ def test_images_are_held_out_as_in_a_run_of_the_preset(tmp_path: Path) -> None:
     run = survey(settings)
     assert found.folds == 5 and (found.train, found.test) == (run.counts, run.test_counts) == ((24, 7), (7, 1))
     assert found.survey.test_set == "fold 0 of 5, held out"
+
+
+def test_no_content_starts_a_program_and_no_fifo_holds_a_reader_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "eps.png", format="EPS")
+    os.mkfifo(tmp_path / "fifo.png")
+    # Image.open does not start Ghostscript by itself, but as soon as pixels are asked for.
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a program was started"))
+    for name in ("eps.png", "fifo.png"):
+        with (
+            pytest.raises(OSError, match=r"cannot identify image file|it is a FIFO"),
+            opened_image(tmp_path / name) as it,
+        ):
+            it.load()
+
+
+def test_every_image_is_opened_in_one_place() -> None:
+    root = Path(__file__).parents[3]
+    files = [file for half in ("engine", "ltdd_tui") for file in (root / half).rglob("*.py")]
+    # What the card shows is for whoever uses the result.
+    allowed = {"image_headers.py", "card.py"}
+    assert {file.name for file in files if "Image.open(" in file.read_text()} == allowed
 
 
 def test_a_class_without_a_file_that_can_be_used_is_a_fault(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from engine.run import expert_cache
 from engine.run.errors import RunFailed, Stopped
 from engine.run.events import ExpertDone, ExpertEpoch, Warned
 from engine.run.expert_cache import cached_experts, experts_root
-from engine.run.folder import RunFolder, exclusive, read_json, write_json
+from engine.run.folder import RunFolder, read_json, write_json
+from engine.run.locks import exclusive
 from engine.run.settings import RunSettings, settings_hash
 from engine.stages import experts
 from engine.stages.experts import representation_store, train_classifier_experts, train_experts

@@ -100,7 +100,13 @@ def test_the_classes_stand_in_label_order_beside_every_copy_and_the_result(tmp_p
     export_copies(context, tmp_path / "images", None)
     export_copies(context, None, tmp_path / "pt")
     export_copies(context, None, None)
-    for copy in (tmp_path / "images", tmp_path / "pt", context.folder.result):
+    # As after a kill in its first file, which is no reason to refuse to repeat it.
+    killed = tmp_path / "killed" / ".distilled.json.4194305-0123abcd.tmp"
+    killed.parent.mkdir()
+    killed.touch()
+    export_copies(context, killed.parent, None)
+    assert not killed.exists()
+    for copy in (tmp_path / "images", tmp_path / "pt", killed.parent, context.folder.result):
         assert (copy / "classes.txt").read_text() == "0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n"
 
 

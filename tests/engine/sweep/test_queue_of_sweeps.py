@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.run.errors import StopSignals
-from engine.run.folder import RunFolder
+from engine.run.folder import RunFolder, write_atomically
 from engine.sweep import supervisor
 from engine.sweep.cells import SweepFolder
 
@@ -17,6 +17,8 @@ def test_it_waits_for_the_run_before_it_or_a_stop_request(
     stopped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, other = SweepFolder(tmp_path / "sweep"), RunFolder(tmp_path / "one")
+    write_atomically(folder.file, "")
+    other.root.mkdir()
     lock, waited = other.held(), list[tuple[str, ...]]()
 
     def sleep(seconds: float) -> None:

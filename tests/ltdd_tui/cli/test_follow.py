@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from engine.run.errors import ONE_REQUEST_SECONDS
-from engine.run.folder import HELD, RunFolder
+from engine.run.folder import RunFolder
+from engine.run.locks import HELD
 from ltdd_tui.cli import progress
 
 ROOT = Path(__file__).parents[3]

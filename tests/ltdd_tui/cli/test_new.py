@@ -46,7 +46,8 @@ def test_a_preset_is_written_that_run_takes_and_the_page_says_what_is_there(
 
 def test_the_page_as_json(command: Callable, photos: Path, tmp_path: Path) -> None:
     (photos / "cat" / "broken.jpg").write_bytes(b"no image")
-    done = command("new", str(photos), "--json", "--no-calibrate", "-o", "a.yaml")
+    done = command("new", str(photos), "--json", "--no-calibrate", "-o", "a.yaml", "--device", "cuda:7")
+    assert "cuda:7 is not on this machine" in done.err
     page = json.loads(done.out)
     assert page["classes"][0] == {"name": "cat", "train": 32, "test": 8} and page["preset"] == "a.yaml"
     assert page["unreadable"][0]["file"].endswith("cat/broken.jpg") and page["estimate"]["total_seconds"] > 0

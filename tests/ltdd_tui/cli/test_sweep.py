@@ -11,7 +11,8 @@ import pytest
 
 from engine.run.device_profiles import cpu
 from engine.run.errors import InputError
-from engine.run.folder import RunFolder, exclusive
+from engine.run.folder import RunFolder
+from engine.run.locks import exclusive
 from engine.run.presets import user_folder
 from engine.sweep.cells import SweepFolder, WorkerKind
 from engine.sweep.grid import load_sweep

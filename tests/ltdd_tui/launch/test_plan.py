@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from engine.run.device_profiles import CUDA, Calibration, torch_version, write_calibration
+from engine.run.errors import InputError
 from engine.run.expert_cache import about_representation, expert_file, experts_root, representation_epochs
+from engine.run.folder import cache_root
 from engine.run.methods import METHODS
 from engine.run.presets import load_preset, resolve
 from engine.run.schema import leaves
 from engine.run.settings import RunSettings
-from ltdd_tui.launch.create import cell_name
+from ltdd_tui.launch import machine
+from ltdd_tui.launch.create import cell_name, prepare
 from ltdd_tui.launch.form import METHOD_HELP, NAME, PlanLine, field_help, find_settings, form_of_preset
+from ltdd_tui.launch.machine import Needs
 from ltdd_tui.launch.plan import plan_lines, plan_run
 from ltdd_tui.screens.launch.dialogs import annotated, as_yaml
 
@@ -188,3 +193,85 @@ def test_hints_beside_fields_name_no_option_of_the_command_line(dataset: str, tm
     plan = plan_run(form_of_preset("quickstart", "cpu").with_text("dataset.name", dataset), tmp_path)
     hint = plan.faults["dataset.path"].hint
     assert hint.startswith("the folder with") and "--" not in hint
+
+
+# ---- Room ----
+
+
+@pytest.mark.parametrize(
+    ("memory", "free", "lacking", "close"),
+    [
+        (16.0, 90.0, [], []),
+        (2.5, 90.0, [], ["cpu: memory may be too little: 2.1 GiB of 2.5 GiB"]),
+        (1.9, 90.0, [], ["cpu: memory may be too little: 2.1 GiB of 1.9 GiB"]),
+        (1.0, 90.0, ["too little memory: 2.1 GiB of 1.0 GiB"], []),
+        (16.0, 2.0, [], ["RUNS: free disk may be too little: 1.9 GiB, 2.0 GiB free"]),
+        (1.0, 1.0, ["too little memory: 2.1 GiB of 1.0 GiB", "too little free disk: 1.9 GiB, 1.0 GiB free"], []),
+        (None, None, [], []),
+    ],
+)
+def test_what_certainly_does_not_fit_is_refused_and_what_is_close_is_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    memory: float | None,
+    free: float | None,
+    lacking: list[str],
+    close: list[str],
+) -> None:
+    monkeypatch.setattr(machine, "memory_gib", lambda device: memory)
+    monkeypatch.setattr(machine, "free_gib", lambda place: free)
+    here = replace(machine.device_here("cpu"), name="cpu")
+    # Of 2.1 GiB of memory 0.9 are mapped from files; on the disk 0.4 of these are still to be written.
+    found = machine.rooms(Needs(1.2, 0.9, 1.5, 0.4), here, tmp_path / "runs")
+    if lacking:
+        with pytest.raises(InputError) as refused:
+            machine.check_room(found)
+        assert [fault.what for fault in refused.value.faults] == lacking
+        assert not lacking[1:] or "--runs-dir" in refused.value.faults[1].hint
+    else:
+        assert machine.check_room(found) == [line.replace("RUNS", str(tmp_path / "runs")) for line in close]
+
+
+def test_the_disks_of_runs_and_cache_count_each_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "free_gib", lambda place: 1.0)
+    monkeypatch.setattr(machine, "on_one_disk", lambda *_: False)
+    monkeypatch.setattr(machine, "memory_gib", lambda device: 16.0)
+    found = machine.rooms(Needs(1.0, 0.0, 0.5, 3.0), machine.device_here("cpu"), tmp_path)
+    with pytest.raises(InputError) as refused:
+        machine.check_room(found)
+    (fault,) = refused.value.faults
+    assert (fault.what, fault.where) == ("too little free disk of the cache: 3.0 GiB, 1.0 GiB free", str(cache_root()))
+    assert "LTDD_CACHE" in fault.hint
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "gib"),
+    [
+        ("0::/job/7\n", {"job/memory.max": 2 << 30, "job/7/memory.max": "max"}, 2.0),
+        ("0::/outside/of/it\n", {"memory.max": 3 << 30}, 3.0),
+        ("5:cpu,cpuacct:/x\n4:memory:/x\n", {"memory/x/memory.limit_in_bytes": 1 << 30}, 1.0),
+        ("4:memory:/x\n", {"memory/memory.limit_in_bytes": (1 << 63) - 4096}, float(1 << 33)),
+        ("", {}, float("inf")),
+    ],
+)
+def test_the_memory_of_the_control_group_counts(
+    tmp_path: Path, groups: str, files: dict[str, int | str], gib: float
+) -> None:
+    (tmp_path / "groups").write_text(groups)
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{content}\n")
+    assert machine.control_group_gib(tmp_path / "groups", tmp_path) == pytest.approx(gib)
+
+
+def test_a_run_that_does_not_fit_is_refused_before_its_folder_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "free_gib", lambda place: 0.001)
+    with pytest.raises(InputError, match="too little free disk: 8 MiB, 1 MiB free"):
+        prepare("quickstart", [], tmp_path / "runs", None)
+    assert not (tmp_path / "runs").exists()
+    monkeypatch.setattr(machine, "free_gib", lambda place: 0.0085)
+    told: list[str] = []
+    assert prepare("quickstart", [], tmp_path / "runs", None, note=told.append).exists()
+    assert len(told) == 1 and "free disk may be too little: 8 MiB, 9 MiB free" in told[0]

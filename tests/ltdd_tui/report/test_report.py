@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ltdd_tui.cli.report import not_of_a_report
 from ltdd_tui.report.accuracy import over_settings
 from ltdd_tui.report.cells import report_cells
 from ltdd_tui.report.details import images
@@ -22,7 +23,7 @@ from tests.integration.browser import chromium, new_page
 from tests.ltdd_tui.recorded import END, NAMES, VERDICT, record
 from tests.ltdd_tui.report.sweep_on_disk import FAILED, MEAN, WAITING
 
-UNCLEAN = "a|b <script>alert(1)</script> `x` *y* $z$ \x1b[31m"
+UNCLEAN = "\x9b\u202ea|b <script>alert(1)</script> `x` *y* $z$ \x1b[31m"
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +114,12 @@ def test_markdown_names_pictures_that_are_there(markdown: str, written: Path) ->
     assert kinds >= {"accuracy", "over", "loss", "checks", "classes", "confidence", "norms", "confusion", "images"}
 
 
+def test_a_report_may_replace_an_earlier_one_alone(written: Path, tmp_path: Path) -> None:
+    assert not_of_a_report(written) is None
+    (tmp_path / "report.csv").write_text("a,b\n")
+    assert not_of_a_report(tmp_path) == "report.csv"
+
+
 def test_the_csv_has_a_row_for_each_figure_of_each_run_and_regime(written: Path) -> None:
     rows = list(csv.DictReader(io.StringIO((written / "report.csv").read_text())))
     finals = [row for row in rows if (row["figure"], row["part"]) == ("final", "all")]
@@ -169,7 +176,11 @@ def test_names_cannot_become_markup_or_break_a_table() -> None:
     ]
     document = Document(UNCLEAN, blocks)
     page, markdown = document.as_html(), document.as_markdown("pictures")
-    assert "<script" not in page and "\x1b" not in page + markdown and "<strong>5.0</strong>" in page
+    assert (
+        "<script" not in page
+        and not {"\x1b", "\x9b", "\u202e"} & set(page + markdown)
+        and "<strong>5.0</strong>" in page
+    )
     row = next(line for line in markdown.splitlines() if line.endswith("| 1 |"))
     assert len(re.findall(r"(?<!\\)\|", row)) == 3
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -126,12 +127,20 @@ def test_a_deleted_file_that_comes_back_longer_is_read_from_its_beginning(path: 
 
 def test_a_line_without_end_does_not_fill_the_memory(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ltdd_tui.runs.feed.LONGEST_LINE_BYTES", 1000)
-    path.write_bytes(b"x" * 5000)
+    path.write_bytes(line(0).encode() + b"x" * 500_000)
     feed = Feed(path)
-    assert numbers(feed.read_new()) == [None]
+    assert numbers(feed.read_all()) == [0, None]
     with open(path, "a") as file:
-        file.write("\n" + line(1))
+        file.write("x\n" + line(1))
     assert numbers(feed.read_new()) == [1]
+
+
+def test_a_fifo_in_the_place_of_the_events_is_told_once(path: Path) -> None:
+    os.mkfifo(path)
+    feed = Feed(path)
+    (told,) = feed.read_new()
+    assert isinstance(told, Warned) and told.message == "the events cannot be read: it is a FIFO, no file"
+    assert feed.read_all() == [] and feed.caught_up
 
 
 def test_the_time_budget_is_kept_and_nothing_is_lost(path: Path) -> None:

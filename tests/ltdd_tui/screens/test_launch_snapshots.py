@@ -32,8 +32,8 @@ def _a_machine_like_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (preset_list, plan):
         monkeypatch.setattr(module, "estimate_or_none", lambda *_: COST)
     monkeypatch.setattr(plan, "cached_experts", lambda *_: CachedExperts(4, 0))
-    monkeypatch.setattr(plan, "memory_gib", lambda _: 1.9)
-    monkeypatch.setattr(plan, "free_gib", lambda _: 70.0)
+    monkeypatch.setattr(machine, "memory_gib", lambda _: 1.9)
+    monkeypatch.setattr(machine, "free_gib", lambda _: 70.0)
     monkeypatch.setattr(machine, "gpu_names", lambda: {})
     monkeypatch.setattr("engine.run.device_profiles.threads_here", lambda: 2)
     monkeypatch.setattr(Input, "_toggle_cursor", lambda self: None)

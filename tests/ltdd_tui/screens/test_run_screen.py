@@ -16,7 +16,8 @@ from textual.pilot import Pilot
 
 from engine.run import events as e
 from engine.run.event_log import EventLog
-from engine.run.folder import HELD, RunFolder
+from engine.run.folder import RunFolder
+from engine.run.locks import HELD
 from ltdd_tui.app import LtddApp
 from ltdd_tui.runs import worker
 from ltdd_tui.screens.panel import Panel

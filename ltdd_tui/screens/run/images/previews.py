@@ -12,8 +12,8 @@ from typing import IO
 from PIL import Image, UnidentifiedImageError
 
 from engine.run.events import Preview
-from engine.run.folder import open_regular
 from engine.run.image_headers import opened_image
+from engine.run.regular_files import open_regular
 
 WHOLE_BYTES, BYTES_A_PIXEL = 64 * 2**20, 4
 MARGIN_ROWS = 16
