@@ -355,7 +355,8 @@ class RunFolder:
                         # What was written while the folder was being deleted could not be deleted with it.
                         for made_here in (self.checkpoint, self.previews):
                             shutil.rmtree(made_here, ignore_errors=True)
-                        self.lock.unlink(missing_ok=True)
+                        for path in (self.manifest, self.data, self.held_out, self.lock):
+                            path.unlink(missing_ok=True)
                         self.root.rmdir()
 
 
