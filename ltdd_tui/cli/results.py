@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from engine.run.errors import FAULTS_SHOWN, Fault, InputError, escaped
-from engine.run.folder import RunFolder, expanded
+from engine.run.folder import RunFolder, expanded, read_sealed_json
 from engine.run.manifest import read_manifest
 from engine.run.metrics import MetricsJson, readable_metrics, sound_metrics
 from engine.run.recipes import known_network, known_regime
@@ -168,12 +168,15 @@ def _metrics(folder: RunFolder) -> MetricsJson:
     """What the run's metrics.json holds; raises InputError where it is missing, damaged or without final figures."""
     if metrics := readable_metrics(folder):
         return metrics
-    name = folder.cli_name
-    if not folder.metrics.exists():
+    name, what = folder.cli_name, "the metrics hold no final figures"
+    try:
+        read_sealed_json(folder.metrics)
+    except FileNotFoundError:
         hint = f"`ltdd-tui watch {name}` shows how far it is, `ltdd-tui resume {name}` goes on"
-        raise InputError("the run has no result yet", str(folder.root), hint)
-    hint = f"`ltdd-tui resume {name}` writes them anew"
-    raise InputError("the metrics hold no final figures", str(folder.metrics), hint)
+        raise InputError("the run has no result yet", str(folder.root), hint) from None
+    except (OSError, ValueError) as error:
+        what = f"the metrics cannot be read: {error}"
+    raise InputError(what, str(folder.metrics), f"`ltdd-tui resume {name}` writes them anew")
 
 
 def _print_metrics(folder: RunFolder) -> None:
