@@ -333,7 +333,7 @@ def readable_metrics(folder: RunFolder) -> MetricsJson:
     return metrics
 
 
-NEEDED = ("final", "best", "random", "initialization", "experts", "architectures", "class_counts", "grouping", "arch")
+NEEDED = ("final", "best", "random", "initialization", "experts", "architectures", "class_counts", "arch")
 """What every version wrote, and what further evaluations of a run and its card need."""
 
 
