@@ -19,8 +19,7 @@ from ltdd_tui.cli.options import AsJson, RunsDir
 from ltdd_tui.cli.output import plain_table, print_data, print_json
 from ltdd_tui.launch import machine
 from ltdd_tui.runs import worker
-from ltdd_tui.runs.find import run_folders
-from ltdd_tui.runs.manage import size_of
+from ltdd_tui.runs.find import run_folders, size_of
 
 PROBE_SECONDS = 120
 PACKAGES = ("ltdd-tui", "torchvision", "textual", "typer", "pydantic")

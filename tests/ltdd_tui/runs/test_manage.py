@@ -12,6 +12,7 @@ import pytest
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder
 from ltdd_tui.runs import manage
+from ltdd_tui.runs.find import size_of
 
 HOLD = """
 import sys
@@ -42,8 +43,8 @@ def at_work(folder: RunFolder) -> Iterator[None]:
 
 
 def test_the_size_is_that_of_all_files(folder: RunFolder) -> None:
-    assert manage.size_of(folder.root) == 1000 + len("ipc: 2\n")
-    assert manage.size_of(folder.root / "nowhere") == 0
+    assert size_of(folder.root) == 1000 + len("ipc: 2\n")
+    assert size_of(folder.root / "nowhere") == 0
 
 
 def test_a_deleted_run_leaves_nothing(folder: RunFolder) -> None:
