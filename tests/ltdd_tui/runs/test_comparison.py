@@ -39,7 +39,7 @@ def varied(folder: RunFolder, *overrides: str, shift: float = 0.0, classes: Sequ
             line["per_class"] = [value + shift for value in line["per_class"]]
         if line["type"] == "data_ready" and classes:
             line["class_names"] = list(classes)
-    folder.events.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
+    folder.events.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder
 
 
