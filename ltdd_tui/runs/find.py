@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -85,13 +84,3 @@ def last_change(folder: RunFolder) -> float:
         with contextlib.suppress(OSError):
             return path.stat().st_mtime
     return 0.0
-
-
-def size_of(folder: Path) -> int:
-    """Bytes of all files below a folder; what vanishes while it is counted counts as nothing."""
-    total = 0
-    for base, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += os.lstat(os.path.join(base, name)).st_size
-    return total

@@ -18,12 +18,12 @@ from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
 from engine.run.errors import STOPPED, InputError, LtddError
-from engine.run.folder import RunFolder
+from engine.run.folder import RunFolder, size_of
 from engine.run.metrics import readable_metrics
 from ltdd_tui.formatting import clean, short_path, size
 from ltdd_tui.launch.sweeps import resume
 from ltdd_tui.runs import manage
-from ltdd_tui.runs.find import others_at_work, size_of
+from ltdd_tui.runs.find import others_at_work
 from ltdd_tui.runs.messages import worker_died
 from ltdd_tui.runs.notes import Notes, note_all, read_notes
 from ltdd_tui.runs.results import final_figures

@@ -11,8 +11,7 @@ from scripts.structure import HALVES, circles, imports, longest_chain, modules
 ROOT = Path(__file__).parents[2]
 MOST_FILES = 222
 MOST_IN_ROOT = 8
-# Four modules of the engine lie above pipeline.py: a worker, that of a sweep, the commands and their entry. Its last
-# three are the run's folder, its locks and errors.
+# Four modules of the engine lie above pipeline.py: a worker, that of a sweep, the commands and their entry.
 LONGEST_CHAIN = {"engine": 16, "ltdd_tui": 12}
 
 

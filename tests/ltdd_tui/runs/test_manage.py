@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 
 from engine.run.errors import InputError
-from engine.run.folder import RunFolder
+from engine.run.folder import RunFolder, size_of
 from ltdd_tui.runs import manage
-from ltdd_tui.runs.find import size_of
 
 HOLD = """
 import sys
-from engine.run.folder import RunFolder
+from engine.run.folder import RunFolder, size_of
 with RunFolder(sys.argv[1]).held():
     print("held", flush=True)
     sys.stdin.read()
