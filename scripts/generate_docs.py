@@ -76,7 +76,8 @@ EVENTS_INTRODUCTION = f"""\
 Made by `python -m scripts.generate_docs`; change engine/run/events.py instead.
 
 A run tells what happens in `events.jsonl`, one JSON object a line, appended and never changed: \
-`{{"v": {VERSION}, "seq": n, "t": seconds since 1970, "type": ..., ...fields}}`. `seq` counts lines from 0. A crash \
+`{{"v": {VERSION}, "seq": n, "t": seconds since 1970, "type": ..., ...fields, "crc32": of the line \
+without it}}`. `seq` counts lines from 0. A crash \
 may leave a torn line; a resumed run tells once more what lies past its last checkpoint. A number that is not finite \
 is null. Accuracies are percent. A field with a default may be absent in an older run's file.
 """

@@ -428,6 +428,10 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "hint: --runs-dir or LTDD_RUNS_DIR names another place",
             files={"mine.yaml": ""},
         ),
+        BadInput(
+            "ltdd-tui cache prune",
+            "error: prune: nothing is chosen\nhint: give --unused, --older-than DAYS or --to GB",
+        ),
     ],
     "Sets made elsewhere": [
         override(
@@ -515,6 +519,26 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
         ),
     ],
     "Damaged runs": [
+        BadInput(
+            "ltdd-tui show old",
+            "error: runs/old/result/metrics.json: the file is damaged: its content does not match its checksum\n"
+            "hint: `ltdd-tui resume old` writes it anew",
+            files={
+                "runs/old/config.yaml": "ipc: 1\n",
+                "runs/old/result/metrics.json": '{"checksum": "crc32:01234567", "final": {"accuracy_mean": 99.9}}',
+            },
+        ),
+        BadInput(
+            "python -m engine export runs/old",
+            "error: runs/old/result/distilled.safetensors: the file is damaged: its content does not match its"
+            " checksum\n"
+            "hint: export it, or download it, anew",
+            files={
+                "runs/old/config.yaml": "ipc: 1\n",
+                "runs/old/result/metrics.json": "{}",
+                "runs/old/result/distilled.safetensors": b'{"__metadata__":{"checksum":"crc32:01234567"}}',
+            },
+        ),
         BadInput(
             "ltdd-tui watch old",
             "warning: a line that is no event was skipped\nhint: a crash may have cut it short\n"

@@ -184,7 +184,7 @@ def save_preview(context: Context, data: LongTailedData, synthetic: Synthetic, i
     write_atomically(png, grid_png(data.whitening.to_pixels(synthetic.images), synthetic.ipc))
     # Of mini-images, the mean of their labels stands for the image that holds them.
     soft = synthetic.label_logits.softmax(dim=1).view(len(synthetic.images), -1, data.num_classes).mean(dim=1)
-    write_json(labels, [[round(q, 4) for q in row] for row in soft.tolist()])
+    write_json(labels, [[round(q, 4) for q in row] for row in soft.tolist()], sealed=True)
     context.emit(
         Preview(
             iteration,

@@ -5,9 +5,9 @@ A safetensors file holds its checksum first in its metadata, a JSON file as its 
     "checksum": "crc32:1a2b3c4d"
 
 It is the CRC-32 of the whole file, taken while those eight digits are zeros; so names, shapes and metadata are covered
-as well. A CRC-32 finds every single bit that flipped, every burst of up to 32, and all but one of 4 billion other
-damages. It is the fastest in Python's library (a GB in about a second), but no protection against forgery. Files of
-older versions hold none, and are read without.
+as well. Each line of events.jsonl ends with its own, `,"crc32":"1a2b3c4d"}`. A CRC-32 finds every single bit that
+flipped, every burst of up to 32, and all but one of 4 billion other damages. It is the fastest in Python's library (a
+GB in about a second), but no protection against forgery. Files of older versions hold none, and are read without.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import json
 import re
 import zlib
 from typing import IO, Any
+
+from pydantic_core import from_json
 
 KEY = "checksum"
 _BLANK = "crc32:00000000"
@@ -74,6 +76,25 @@ def verify_stream(file: IO[bytes]) -> bool:
         crc = zlib.crc32(chunk[:size], crc)
     _compare(stored, crc)
     return True
+
+
+def sealed_line(text: str) -> str:
+    """A line that is a JSON object, with its checksum as the last key."""
+    return f'{text[:-1]},"crc32":"{zlib.crc32(text.encode()):08x}"}}'
+
+
+def parsed_line(line: str) -> Any:
+    """The value in a line of JSON; raises DamagedFile where it does not match its checksum, and ValueError."""
+    line = line.rstrip()
+    if line[-20:-10] == ',"crc32":"':
+        text = f"{line[:-20]}}}"
+        if f"{zlib.crc32(text.encode(errors='replace')):08x}" != line[-10:-2]:
+            raise DamagedFile
+    try:
+        return from_json(line)
+    except ValueError:
+        # File names that are not UTF-8 hold lone surrogates, which only Python's own parser reads.
+        return json.loads(line)
 
 
 def _with_checksum(head: bytes, data: bytes | memoryview = b"") -> bytes:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from engine.run.checksums import sealed_line
 from engine.run.events import Event, RunBroke, RunStopped, StageStarted, encode
 from engine.run.locks import run_is_gone
 
@@ -39,7 +40,7 @@ class EventLog:
         """
         if not isinstance(event, RunBroke | RunStopped) and not self._is_in_place():
             raise run_is_gone(self._path.parent)
-        self._append((encode(event, self._seq, self._clock()) + "\n").encode())
+        self._append((sealed_line(encode(event, self._seq, self._clock())) + "\n").encode())
         self._seq += 1
         self.stage = event.stage if isinstance(event, StageStarted) else self.stage
 

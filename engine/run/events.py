@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
-from pydantic_core import CoreSchema, core_schema, from_json
+from pydantic_core import CoreSchema, core_schema
+
+from engine.run.checksums import parsed_line
 
 VERSION = 1
 # Past the year 5000: a larger time is damage, and the calendar functions of Python cannot show it.
@@ -376,7 +378,7 @@ class Stamped:
 def decode(line: str) -> Stamped | Warned:
     """The event of a line; a line that is torn, foreign or of an unknown type gives a warning. Never raises."""
     try:
-        fields = _parsed(line)
+        fields = parsed_line(line)
         adapter = _adapter(fields["type"])
         seq, seconds = int(fields["seq"]), float(fields["t"])
         if not 0 <= seconds < LATEST_SECONDS:
@@ -390,11 +392,3 @@ def decode(line: str) -> Stamped | Warned:
         return Stamped(seq, seconds, adapter.validate_python(fields))
     except ValidationError:
         return Warned(f"event {seq} holds values of the wrong kind and was skipped", "another program wrote it")
-
-
-def _parsed(line: str) -> Any:
-    try:
-        return from_json(line)
-    except ValueError:
-        # File names that are not UTF-8 hold lone surrogates, which only Python's own parser reads.
-        return json.loads(line)

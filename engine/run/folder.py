@@ -191,6 +191,16 @@ def write_json(path: Path, value: Any, sync: bool = True, sealed: bool = False) 
     write_atomically(path, sealed_json(value) if sealed else json.dumps(value, indent=2) + "\n", sync)
 
 
+def size_of(folder: Path) -> int:
+    """Bytes of all files below a folder; what vanishes while it is counted counts as nothing."""
+    total = 0
+    for base, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(base, name)).st_size
+    return total
+
+
 def read_verified(path: Path) -> bytes:
     """The content of a file; raises DamagedFile where it does not match its checksum, and OSError as reading does."""
     return verified(read_regular(path))
@@ -330,7 +340,8 @@ class RunFolder:
                         # What was written while the folder was being deleted could not be deleted with it.
                         for made_here in (self.checkpoint, self.previews):
                             shutil.rmtree(made_here, ignore_errors=True)
-                        self.lock.unlink(missing_ok=True)
+                        for path in (self.manifest, self.data, self.held_out, self.lock):
+                            path.unlink(missing_ok=True)
                         self.root.rmdir()
 
 

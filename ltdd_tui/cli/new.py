@@ -82,6 +82,8 @@ def new(
         _print_page(folder, looked_over, choices, estimate, machine.device_here(device).name)
     write_atomically(path, preset_text(folder, looked_over, choices))
     print_note(f"written: {path}\nnext: ltdd-tui run {path}")
+    if looked_over.folds:
+        print_note(f"that tests on one of {looked_over.folds} folds; docs/folders.md says how to run and pool them all")
 
 
 def file_name(folder: Path) -> str:

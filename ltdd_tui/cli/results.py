@@ -282,7 +282,7 @@ def export(
         ),
     ] = False,
     onnx: Annotated[
-        bool, typer.Option("--onnx", help="write the same as result/model.onnx (pip install 'ltdd-tui[onnx]')")
+        bool, typer.Option("--onnx", help="write the same as result/model.onnx (pip install 'ltdd-tui\\[onnx]')")
     ] = False,
     plain: Plain = False,
 ) -> None:

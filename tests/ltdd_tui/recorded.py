@@ -362,6 +362,7 @@ def _move_end_to(folder: RunFolder, ends: float) -> None:
     shift = ends - lines[-1]["t"]
     for line in lines:
         line["t"] = round(line["t"] + shift, 3)
+        line.pop("crc32", None)
     folder.events.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
 
 

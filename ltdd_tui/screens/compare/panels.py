@@ -26,6 +26,7 @@ from ltdd_tui.runs.comparison import (
 )
 from ltdd_tui.runs.figures import checks
 from ltdd_tui.runs.rows import Row
+from ltdd_tui.runs.state import VALIDATION
 from ltdd_tui.screens.panel import LinesPanel, Panel
 from ltdd_tui.widgets.bars import gauge
 from ltdd_tui.widgets.chart import Level, line
@@ -132,6 +133,12 @@ def labels_of(runs: Sequence[ComparedRun]) -> str:
         return ""
     regimes = {run.labels for run in runs}
     return f" ({', '.join(f'{run.tag} {run.labels}' for run in runs) if len(regimes) > 1 else regimes.pop()})"
+
+
+def judged_of(runs: Sequence[ComparedRun]) -> str:
+    """For a title: which runs have checks on validation images, where any have."""
+    tags = [run.tag for run in runs if run.view.state.validates]
+    return f" ({'' if len(tags) == len(runs) else ', '.join(tags) + ' '}{VALIDATION} images)" if tags else ""
 
 
 def _spread(row: Row | None) -> str:
@@ -362,7 +369,7 @@ class ComparedAccuracy(CurvePanel):
     NAME, NUMBER, TITLE = "accuracy", "3", "Accuracy of the checks"
     HELP: ClassVar[str] = """
     **Accuracy of the checks**: one network or few, trained on the set as it was at that iteration. Dashed: what is
-    published for the cell.
+    published for the cell. Checks on validation images are named: they do not compare with those on test images.
     """
 
     def __init__(self, x: SharedX) -> None:
@@ -373,7 +380,7 @@ class ComparedAccuracy(CurvePanel):
         self.border_title = f"{self.NUMBER} {self.TITLE}{self._labels}{self.curve.words}"
 
     def compare(self, comparison: Comparison) -> None:
-        self._labels = labels_of(comparison.runs)
+        self._labels = labels_of(comparison.runs) + judged_of(comparison.runs)
         lines = [line(run.tag, *checks(run.view.state), color) for run, color in comparison.colored]
         published = dict.fromkeys(run.published for run in comparison.runs if run.published is not None)
         color = self.app.theme_variables["foreground"]

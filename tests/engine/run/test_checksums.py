@@ -11,6 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from engine.run.checksums import DamagedFile, sealed_json, sealed_safetensors
+from engine.run.event_log import EventLog
+from engine.run.events import Evaluated, Stamped, Warned, decode
 from engine.run.folder import read_sealed_json, read_verified, verify_file
 
 TENSORS = {"weights": torch.arange(6.0).view(2, 3), "norms": torch.ones(2)}
@@ -52,6 +54,18 @@ def test_what_was_sealed_comes_back_as_it_was_and_the_same_content_has_the_same_
     for value in (JSON, [1, [2.5]], [], {}, "text", None, {"content": 1, "more": 2}):
         (tmp_path / "a.json").write_bytes(sealed_json(value))
         assert read_sealed_json(tmp_path / "a.json") == value
+
+
+def test_a_damaged_line_of_events_is_skipped_and_one_of_an_older_version_is_read(tmp_path: Path) -> None:
+    events = tmp_path / "events.jsonl"
+    with EventLog(events) as log:
+        log.emit(Evaluated("check", 10, "convnet", 2, 41.5, 0.5, [41.5], {}, [1.0]))
+    line = events.read_text()
+    assert isinstance(decode(line), Stamped) and isinstance(decode(line.replace(',"crc32"', ', "older"')), Stamped)
+    digits = [place for place, character in enumerate(line[:-22]) if character.isdecimal()]
+    for place in digits:
+        other = line[:place] + chr(ord(line[place]) ^ 1) + line[place + 1 :]
+        assert isinstance(decode(other), Warned), other
 
 
 @pytest.mark.parametrize("content", [PLAIN, json.dumps(JSON).encode(), b"[1]", b"", b"\0" * 200])

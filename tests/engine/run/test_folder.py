@@ -187,6 +187,7 @@ def test_what_was_written_while_a_run_was_being_deleted_goes_with_its_worker(tmp
     run = a_run(tmp_path / "one")
     with run.held(), EventLog(run.events):
         write_json(run.checkpoint / "checks.json", {})
+        write_json(run.manifest, {})
         run.config.unlink()
         run.events.unlink()
     assert list(tmp_path.iterdir()) == []

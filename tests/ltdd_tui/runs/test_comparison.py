@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def varied(folder: RunFolder, *overrides: str, shift: float = 0.0, classes: Sequ
             line["per_class"] = [value + shift for value in line["per_class"]]
         if line["type"] == "data_ready" and classes:
             line["class_names"] = list(classes)
-    folder.events.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
+    folder.events.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder
 
 
@@ -202,6 +203,13 @@ def test_seeds_with_different_folds_have_no_spread(
     assert mean.std is None, "their images are not the same"
     assert mean.folds == len({*folds, *more_folds}) and mean.mean == pytest.approx(accuracy)
     assert {one.tested for one in mean.classes} == {5 * mean.folds}
+
+
+def test_a_title_names_the_runs_whose_checks_are_on_validation_images(tmp_path: Path) -> None:
+    tested, judged = (compared(record(tmp_path / status, status, 3))[0] for status in ("done", "judged"))
+    second = replace(judged, tag="B")
+    told = [panels.judged_of(runs) for runs in ([tested], [tested, second], [judged, second])]
+    assert told == ["", " (B validation images)", " (validation images)"]
 
 
 def test_the_cell_is_told_only_where_it_is_common(pair: list[ComparedRun], tmp_path: Path) -> None:

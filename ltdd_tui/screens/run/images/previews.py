@@ -12,6 +12,7 @@ from typing import IO
 from PIL import Image, UnidentifiedImageError
 
 from engine.run.events import Preview
+from engine.run.folder import verify_file
 from engine.run.image_headers import opened_image
 from engine.run.regular_files import open_regular
 
@@ -114,6 +115,7 @@ def read_label(path: Path, preview: Preview, row: int, column: int, classes: int
     """
     place, images = row * preview.columns + column, preview.rows * preview.columns
     try:
+        verify_file(path)
         with open_regular(path) as file:
             text, count = _list_at(file, place)
     except FileNotFoundError:
