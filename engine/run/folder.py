@@ -192,6 +192,16 @@ def write_json(path: Path, value: Any, sync: bool = True, sealed: bool = False) 
     write_atomically(path, sealed_json(value) if sealed else json.dumps(value, indent=2) + "\n", sync)
 
 
+def size_of(folder: Path) -> int:
+    """Bytes of all files below a folder; what vanishes while it is counted counts as nothing."""
+    total = 0
+    for base, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(base, name)).st_size
+    return total
+
+
 Content = TypeVar("Content")
 
 LARGEST_JSON_BYTES = 1 << 28

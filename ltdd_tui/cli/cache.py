@@ -24,6 +24,7 @@ from engine.run.folder import (
     evaluations_root,
     exclusive,
     read_json,
+    size_of,
 )
 from ltdd_tui.cli.options import AsJson, RunsDir
 from ltdd_tui.cli.output import plain_table, print_data, print_json, print_note, print_text
@@ -31,7 +32,6 @@ from ltdd_tui.cli.verify import verify_cache
 from ltdd_tui.formatting import duration, factor_name, first_few, size
 from ltdd_tui.runs.find import at_work, run_folders
 from ltdd_tui.runs.live import read_settings
-from ltdd_tui.runs.manage import size_of
 
 app = typer.Typer(help="What lies in the cache: list it, look for damage, and delete what is not needed.")
 app.command("verify")(verify_cache)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.run.device_profiles import read_calibration
-from engine.run.folder import cache_root
+from engine.run.folder import cache_root, size_of
 from engine.run.network_cost import GIB
 from ltdd_tui.cli.cluster import Cluster, cluster_facts, print_nodes
 from ltdd_tui.cli.options import AsJson, RunsDir
@@ -20,7 +20,6 @@ from ltdd_tui.cli.output import plain_table, print_data, print_json
 from ltdd_tui.launch import machine
 from ltdd_tui.runs import worker
 from ltdd_tui.runs.find import run_folders
-from ltdd_tui.runs.manage import size_of
 
 PROBE_SECONDS = 120
 PACKAGES = ("ltdd-tui", "torchvision", "textual", "typer", "pydantic")

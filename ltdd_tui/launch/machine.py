@@ -20,11 +20,11 @@ from engine.run.device_profiles import Device, device_for, read_calibration
 from engine.run.errors import Fault, InputError
 from engine.run.estimate import Estimate
 from engine.run.expert_cache import experts_root
-from engine.run.folder import cache_root
+from engine.run.folder import cache_root, size_of
 from engine.run.network_cost import GIB
 from engine.run.settings import RunSettings
 from ltdd_tui.formatting import gibibytes
-from ltdd_tui.runs import manage, worker
+from ltdd_tui.runs import worker
 
 # What NVIDIA's driver shows without torch.
 NVIDIA_DEVICES = Path("/dev")
@@ -160,7 +160,7 @@ def _existing(place: Path) -> Path:
 
 def experts_gib() -> float:
     """What all cached experts take."""
-    return manage.size_of(experts_root()) / GIB
+    return size_of(experts_root()) / GIB
 
 
 # ---- What a run or a sweep needs, against what is there ----

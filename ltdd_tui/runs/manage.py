@@ -121,16 +121,6 @@ def free_name(wanted: str, runs_dir: Path) -> str:
     return name
 
 
-def size_of(folder: Path) -> int:
-    """Bytes of all files below a folder; what vanishes while it is counted counts as nothing."""
-    total = 0
-    for base, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += os.lstat(os.path.join(base, name)).st_size
-    return total
-
-
 def rename(folder: RunFolder, name: str) -> RunFolder:
     """Gives a run another name beside its old one; raises InputError for a taken or unfit name, or a run at work."""
     check_name(name)

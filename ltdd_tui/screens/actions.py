@@ -18,7 +18,7 @@ from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
 from engine.run.errors import STOPPED, InputError, LtddError
-from engine.run.folder import RunFolder
+from engine.run.folder import RunFolder, size_of
 from engine.run.metrics import whole_metrics
 from ltdd_tui.formatting import clean, short_path, size
 from ltdd_tui.launch.sweeps import resume
@@ -339,7 +339,7 @@ class RunActions(Screen[None]):
             if working:
                 self.complain(InputError("a worker is at work", names_of(working), "stop it first"))
             return
-        bytes_ = await asyncio.to_thread(lambda: sum(manage.size_of(folder.root) for folder in folders))
+        bytes_ = await asyncio.to_thread(lambda: sum(size_of(folder.root) for folder in folders))
         place = short_path(folders[0].root if len(folders) == 1 else folders[0].root.parent)
         details = f"{size(bytes_)} in {place}\nThis cannot be undone. Experts in the cache stay."
         if not await self.ask(Confirm(f"Delete {names_of(folders)}?", details, yes="Delete", dangerous=True)):

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from engine.run.errors import InputError
-from engine.run.folder import RunFolder
+from engine.run.folder import RunFolder, size_of
 from ltdd_tui.runs import manage
 
 HOLD = """
 import sys
-from engine.run.folder import RunFolder
+from engine.run.folder import RunFolder, size_of
 with RunFolder(sys.argv[1]).held():
     print("held", flush=True)
     sys.stdin.read()
@@ -42,8 +42,8 @@ def at_work(folder: RunFolder) -> Iterator[None]:
 
 
 def test_the_size_is_that_of_all_files(folder: RunFolder) -> None:
-    assert manage.size_of(folder.root) == 1000 + len("ipc: 2\n")
-    assert manage.size_of(folder.root / "nowhere") == 0
+    assert size_of(folder.root) == 1000 + len("ipc: 2\n")
+    assert size_of(folder.root / "nowhere") == 0
 
 
 def test_a_deleted_run_leaves_nothing(folder: RunFolder) -> None:
