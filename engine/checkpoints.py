@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import Field, TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -19,9 +21,11 @@ from torch import Tensor
 from engine.context import warning_of_damage
 from engine.matching.synthetic import Synthetic
 from engine.run.checksums import sealed_safetensors
-from engine.run.errors import RunFailed
-from engine.run.events import Emit
-from engine.run.folder import RunFolder, read_json, read_sealed_json, read_verified, write_atomically, write_json
+from engine.run.errors import RunFailed, listed
+from engine.run.event_log import told_since_start
+from engine.run.events import Emit, Evaluated, Warned
+from engine.run.folder import RunFolder, read_typed, read_verified, write_atomically, write_json
+from engine.run.metrics import SECONDS_OF_EACH, Percent
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,7 @@ def record_check(folder: RunFolder, iteration: int, accuracy: float) -> None:
 
 
 def best_check(folder: RunFolder, until: int | None = None) -> int | None:
-    """The iteration of the most accurate check, the earliest of equals; None without checks. May raise RunFailed.
+    """The iteration of the most accurate check, the earliest of equals; None without checks.
 
     until: the last iteration that counts: a run that was killed may have checks past the state that it goes on from.
     """
@@ -158,13 +162,33 @@ def best_of(accuracies: Mapping[int, float]) -> int | None:
 
 
 def checks(folder: RunFolder) -> dict[int, float]:
-    """The accuracy in percent of each check, by iteration; raises RunFailed where the file is damaged."""
-    path = folder.checkpoint / "checks.json"
-    try:
-        found = read_sealed_json(path) if path.exists() else {}
-        return {int(iteration): accuracy for iteration, accuracy in found.items()}
-    except ValueError as error:
-        raise _damaged(path, error) from None
+    """The accuracy in percent of each check, by iteration; as the events tell it where the file is lost or damaged."""
+    noted = read_typed(folder.checkpoint / "checks.json", _CHECKS)
+    return _told_checks(folder) if noted is None else {int(at): accuracy for at, accuracy in noted.items()}
+
+
+def restore_checks(folder: RunFolder, emit: Emit) -> None:
+    """Writes into checks.json the checks that only the events tell of, with a Warned: else another set would be best.
+
+    Raises RunFailed where a set was kept of a check that neither of them knows.
+    """
+    path, told = folder.checkpoint / "checks.json", _told_checks(folder)
+    noted = {int(at): accuracy for at, accuracy in (read_typed(path, _CHECKS) or {}).items()}
+    if lost := sorted(told.keys() - noted.keys()):
+        write_json(path, {str(at): accuracy for at, accuracy in sorted((told | noted).items())}, sealed=True)
+        emit(Warned(f"checks.json lacked the checks of iterations {listed([*map(str, lost)])}; the events told them"))
+    # A set is kept before it is checked: of the latest, a worker that was killed may not have known the accuracy.
+    kept = sorted(int(path.stem) for path in (folder.checkpoint / "sets").glob("*.safetensors"))
+    if unknown := [str(at) for at in kept[:-1] if at not in told | noted]:
+        raise _damaged(path, f"it lacks the checks of iterations {listed(unknown)}")
+
+
+def _told_checks(folder: RunFolder) -> dict[int, float]:
+    checked = [event for event in told_since_start(folder.events, Evaluated) if event.subject == "check"]
+    return {event.iteration: event.accuracy_mean for event in checked if event.iteration is not None}
+
+
+_CHECKS = TypeAdapter(dict[Annotated[str, Field(pattern="^[0-9]{1,9}$")], Percent])
 
 
 def record_seconds(folder: RunFolder, evaluated: str, seconds: float) -> None:
@@ -176,10 +200,10 @@ def record_seconds(folder: RunFolder, evaluated: str, seconds: float) -> None:
 
 def training_seconds(folder: RunFolder) -> dict[str, float]:
     """Seconds that a network trained, by evaluation; without those that were taken from the cache."""
-    return read_json(folder.checkpoint / "training_seconds.json") or {}
+    return read_typed(folder.checkpoint / "training_seconds.json", SECONDS_OF_EACH) or {}
 
 
-def _damaged(path: Path, error: Exception) -> RunFailed:
+def _damaged(path: Path, error: Exception | str) -> RunFailed:
     """An error rather than a silent restart: what is lost can only be made again by all iterations before it."""
     return RunFailed(
         f"the checkpoint is missing or damaged: {error}",

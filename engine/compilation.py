@@ -16,11 +16,13 @@ from pathlib import Path
 import torch
 
 from engine.context import Context
+from engine.manifest import note
 from engine.nets.norm_pool_cpp import built_once, why_not_build
 from engine.run import compile_policy
 from engine.run.events import Warned
 from engine.run.fields import LabelRegime, NetworkName
-from engine.run.folder import cache_root, is_private, read_json, write_json
+from engine.run.folder import cache_root, is_private
+from engine.run.manifest import read_manifest
 from engine.run.network_cost import NetworkCost
 
 
@@ -106,11 +108,7 @@ def _step_backend(context: Context, part: str, network: NetworkName, wanted: boo
     works = wanted and (builds(context) if backend == "cpp" else compiles(context))
     used = backend if works else "eager"
     # The manifest tells what ran each part of the run: another backend gives other bytes.
-    manifest = read_json(context.folder.manifest)
-    if isinstance(manifest, dict):
-        write_json(
-            context.folder.manifest, manifest | {"forms": {**(manifest.get("forms") or {}), part: used}}, sealed=True
-        )
+    note(context.folder, forms=read_manifest(context.folder).forms | {part: used})
     return used
 
 

@@ -13,7 +13,8 @@ import torch
 
 from engine.distributed import ALONE, Gang
 from engine.run.events import Emit, StageDone, StageProgress, StageStarted, Warned
-from engine.run.folder import RunFolder, read_json, write_json
+from engine.run.folder import RunFolder, read_typed, write_json
+from engine.run.metrics import SECONDS_OF_EACH
 from engine.run.settings import RunSettings
 
 
@@ -46,7 +47,7 @@ class Clock:
 
     def __init__(self, folder: RunFolder | None) -> None:
         self._folder = folder
-        self.seconds: dict[str, float] = (folder and read_json(folder.checkpoint / SECONDS)) or {}
+        self.seconds: dict[str, float] = (folder and read_typed(folder.checkpoint / SECONDS, SECONDS_OF_EACH)) or {}
         self._running: list[str] = []
         self._since = time.monotonic()
 

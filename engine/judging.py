@@ -16,7 +16,16 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from engine.checkpoints import DistillState, best_check, checks, load_set, record_check, save_set, save_state
+from engine.checkpoints import (
+    DistillState,
+    best_check,
+    checks,
+    load_set,
+    record_check,
+    restore_checks,
+    save_set,
+    save_state,
+)
 from engine.context import Context, Progress
 from engine.data.dataset import LongTailedData
 from engine.data.partition import WHOLE_IMAGES
@@ -85,7 +94,7 @@ def _judge(
     key = JUDGED + "-".join(re.findall("[a-z]+", name))
     target = synthetic_target(context, data, name, key, iteration, synthetic, recipe.labels[0], teacher)
     event = evaluate(context, data.judging, target, recipe.arch[0], networks, progress)
-    return Judged(event, rights(context, target, recipe.arch[0], networks))
+    return Judged(event, rights(context, data.judging, target, recipe.arch[0], networks))
 
 
 def _told(judged: Judged) -> str:
@@ -174,6 +183,7 @@ def distill_and_check(
 
     That is of the last iteration, or where validation images say that no more is gained. Raises as `distill`.
     """
+    restore_checks(context.folder, context.emit)
     signs = WarningSigns(context.settings, data, start, context.emit)
     watched, state = replace(context, emit=signs.emit), DistillState.at_start(start)
     with context.stage("distill", context.settings.matching.iterations, "iterations"):

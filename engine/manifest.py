@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,8 +16,14 @@ from typing import Any
 
 import torch
 
+from engine.context import Context
+from engine.run.compile_policy import cpp_compiler
 from engine.run.device_profiles import processor
-from engine.run.folder import RunFolder, read_json, write_json
+from engine.run.errors import InputError, listed
+from engine.run.events import Warned
+from engine.run.folder import RunFolder
+from engine.run.manifest import SCHEMA, Origin, Worker, change_manifest, read_manifest
+from engine.run.metrics import Estimated
 from engine.run.settings import RunSettings, settings_hash
 
 _CODE = Path(__file__).parents[1]
@@ -29,34 +38,41 @@ def write_manifest(
 ) -> None:
     """Writes manifest.json for the worker that begins now.
 
-    `created`, `forms` and `estimate` stay those of the run's first worker: an estimate made after an interruption
-    would leave out what is already done, and could not be compared with the whole run. So `estimate` is called for the
-    first worker only. `imported_sources`: what the run takes that it did not make (`engine.importing.imported_sets`).
+    `created`, `forms`, `workers` and `estimate` stay those of the workers before: an estimate made after an
+    interruption would leave out what is already done, and could not be compared with the whole run. So `estimate` is
+    called for the first worker only. `imported_sources`: what the run takes that it did not make
+    (`engine.importing.imported_sets`).
     """
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    before = _read(folder)
-    write_json(
-        folder.manifest,
-        {
-            "schema": 1,
-            "created": before.get("created") or now,
-            "updated": now,
-            "settings_hash": settings_hash(settings),
-            "seed": settings.seed,
-            "commit": commit(),
-            "versions": versions(),
-            "device": str(device),
-            "device_name": device_name(device),
-            "threads": torch.get_num_threads(),
-            # Added to while the run goes on, where it is decided what is compiled (engine/compilation.py).
-            "forms": before.get("forms") or {},
-            "platform": platform.platform(),
-            "argv": sys.argv,
-            "made_elsewhere": imported_sources or {},
-            "estimate": before["estimate"] if "estimate" in before else estimate(),
-        },
-        sealed=True,
+    now = _now()
+    before = read_manifest(folder)
+    if "estimate" not in before.model_fields_set:
+        promised = estimate()
+        change_manifest(folder, estimate=promised and Estimated.model_validate(promised))
+    change_manifest(
+        folder,
+        schema_version=SCHEMA,
+        created=before.created or now,
+        updated=now,
+        settings_hash=settings_hash(settings),
+        seed=settings.seed,
+        commit=commit(),
+        versions=versions(),
+        device=str(device),
+        device_name=device_name(device),
+        threads=torch.get_num_threads(),
+        # Added to while the run goes on, where it is decided what is compiled (engine/compilation.py).
+        forms=before.forms,
+        platform=platform.platform(),
+        argv=sys.argv,
+        made_elsewhere=imported_sources or {},
+        workers=before.made_by if folder.checkpoint.exists() else [],
     )
+
+
+def note(folder: RunFolder, **changes: Any) -> None:
+    """Changes a part of manifest.json, where the run has one: what is only a part of a run has none."""
+    if folder.manifest.exists():
+        change_manifest(folder, **changes)
 
 
 def estimated_seconds(folder: RunFolder) -> dict[str, float]:
@@ -64,9 +80,9 @@ def estimated_seconds(folder: RunFolder) -> dict[str, float]:
 
     Checks are counted to the stage during which they are made, and not to `evaluate`.
     """
-    estimate = _read(folder).get("estimate") or {}
-    seconds, checks = dict(estimate.get("stage_seconds") or {}), estimate.get("check_seconds", 0.0)
-    if checks:
+    estimate = read_manifest(folder).estimate or Estimated()
+    seconds, checks = dict(estimate.stage_seconds), estimate.check_seconds
+    if checks and {"distill", "evaluate"} <= seconds.keys():
         seconds["distill"] += checks
         seconds["evaluate"] -= checks
     return seconds
@@ -110,7 +126,70 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _read(folder: RunFolder) -> dict[str, Any]:
-    """The manifest of an earlier worker; empty where there is none, or a damaged one."""
-    manifest = read_json(folder.manifest)
-    return manifest if isinstance(manifest, dict) else {}
+# ---- Origins ----
+
+
+def origin_here(device: torch.device, compiled: bool = True) -> Origin:
+    """The origin of what this process computes on a device; `compiled`: whether a C++ compiler has a part in it."""
+    compiler = _compiler_version() if compiled else ""
+    return Origin(
+        device=str(device),
+        device_name=device_name(device),
+        threads=torch.get_num_threads(),
+        versions=versions(),
+        compiler=compiler,
+    )
+
+
+@functools.cache
+def _compiler_version() -> str:
+    if (compiler := cpp_compiler()) is None:
+        return ""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        said = subprocess.run([compiler, "--version"], capture_output=True, timeout=10, check=True).stdout
+        return said.decode(errors="replace").partition("\n")[0].strip()
+    return compiler
+
+
+def record_worker(context: Context) -> None:
+    """Adds this worker to those that made the run: from here on it writes into the run folder."""
+    here, workers = origin_here(context.device), read_manifest(context.folder).workers
+    own = Worker(**vars(here), began=_now(), host=os.uname().nodename, commit=commit())
+    note(context.folder, workers=[*workers, own])
+
+
+def check_workers(context: Context) -> None:
+    """Emits Warned where a part of the run was made by a worker of another origin; raises InputError as `_tell`."""
+    manifest, here = read_manifest(context.folder), origin_here(context.device)
+    if not {*manifest.forms.values()} - {"eager"}:
+        here = here.model_copy(update={"compiler": None})  # it had no part in the run
+    others = [differences for worker in manifest.workers if (differences := worker.differences(here))]
+    if others:
+        _tell(context, f"an earlier worker of this run was of another origin: {listed(others[-1])}")
+
+
+def check_cached(context: Context, what: str, origins: Sequence[Origin | None], here: Origin) -> None:
+    """Emits Warned, once for all, where cached `what` are of other origins; raises InputError as `_tell`.
+
+    origins: None where an older version has not written it.
+    """
+    others = [own.differences(here) if own else ["not known"] for own in origins]
+    others = [differences for differences in others if differences]
+    if not others:
+        return
+    how = f"{len(others)} of {len(origins)} are of another origin: "
+    how += listed([*dict.fromkeys(map(listed, others))], 3, "; or ")
+    _tell(context, f"{what} from the cache: {how}")
+    note(context.folder, other_origins=read_manifest(context.folder).other_origins | {what: how})
+
+
+def _tell(context: Context, what: str) -> None:
+    """Emits Warned of another origin; raises InputError where the run promises the same bytes."""
+    if read_manifest(context.folder).same_bytes:
+        hint = "resume the run where it began, or with --any-origin; LTDD_CACHE=NEW_FOLDER trains all experts here"
+        raise InputError(f"--same-bytes: {what}", str(context.folder.root), hint)
+    context.emit(Warned(what, "another origin rounds otherwise, and may end in other bytes; --same-bytes refuses it"))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

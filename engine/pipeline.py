@@ -22,7 +22,7 @@ from engine.data.dataset import LongTailedData
 from engine.distilled import DistilledSet, describe, teacher_bytes
 from engine.importing.imported_sets import load_starting_set
 from engine.judging import JudgedStart, StartOf, choose_set, choose_start, distill_and_check, plain_selections
-from engine.manifest import versions
+from engine.manifest import record_worker, versions
 from engine.matching.recovery import Recovery
 from engine.matching.synthetic import StartingSet, Synthetic
 from engine.matching.warning_signs import warn_of_weak_experts
@@ -136,6 +136,7 @@ def run(context: Context) -> None:
     """
     settings, prepared = context.settings, prepare(context)
     data = prepared.data
+    record_worker(context)  # before, it has written into the cache alone (manifest.py)
     # The experts are in the cache by now, where the other ranks of a gang find them.
     order = {"settings": settings.model_dump(mode="json"), "images": data.fingerprint, "versions": versions()}
     context.gang.send(json.dumps(order).encode())
@@ -174,8 +175,7 @@ def run(context: Context) -> None:
     # The result folder: the set, its figures, a picture and a card (stages/export.py).
     beside = prepared.representation, prepared.classifiers, confusion, teacher, validation, end.recovered
     export(context, data, end.result, baselines + results + bounds, *beside)
-    final, *_ = results
-    context.emit(RunFinished(final.accuracy_mean, final.accuracy_std))
+    context.emit(RunFinished(results[0].accuracy_mean, results[0].accuracy_std))
 
 
 def _evaluate_baselines(
@@ -236,7 +236,7 @@ def _evaluate_result(
     pairs += [(target, arch) for target in in_other_regimes]
     with context.stage("evaluate", len(pairs) * recipe.repeats, "networks") as progress:
         evaluations = [evaluate(context, data, target, arch, recipe.repeats, progress) for target, arch in pairs]
-    return evaluations, summed_confusion(context, final, arch, recipe.repeats)
+    return evaluations, summed_confusion(context, data, final, arch, recipe.repeats)
 
 
 # ---- A finished run, evaluated again: on further networks, over more of them, or in further label regimes ----
@@ -290,7 +290,7 @@ def evaluate_again(
             write_metrics_and_card(context.folder, metrics, distilled.about)
             is_final = (result.subject, result.labels, arch) == ("final", first, first_arch)
             if is_final and metrics["final"]["repeats"] == result.repeats:
-                confusion = summed_confusion(context, target, arch, result.repeats)
+                confusion = summed_confusion(context, data, target, arch, result.repeats)
                 write_confusion(context.folder, data.class_names, confusion)
     if metrics.get("verdict"):
         context.emit(Verdict(**metrics["verdict"], rows=comparison_rows(metrics)))

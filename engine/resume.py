@@ -6,7 +6,6 @@ resumed run, or a finished one that is evaluated again, would mix figures of bot
 
 from __future__ import annotations
 
-import contextlib
 import os
 import unicodedata
 from collections.abc import Iterator
@@ -17,23 +16,26 @@ from pydantic import BaseModel
 from engine.context import Context
 from engine.data.dataset import LongTailedData, load_long_tailed
 from engine.run.errors import InputError, escaped, listed
-from engine.run.events import DataReady, Event, RunStarted, Stamped, decode, type_name
-from engine.run.folder import RunFolder, expanded, read_json, read_verified, write_atomically, write_json
-from engine.run.regular_files import open_regular, read_regular
+from engine.run.event_log import told_since_start
+from engine.run.events import DataReady, Event, RunStarted
+from engine.run.folder import RunFolder, expanded, read_typed, write_atomically, write_json
+from engine.run.manifest import read_manifest
+from engine.run.regular_files import read_regular
 from engine.run.settings import RunSettings, settings_hash
 
 OTHER_PIXELS = "same counts, other pixels"
 
 
 def refuse_changed_settings(folder: RunFolder, settings: RunSettings) -> None:
-    """Raises InputError where config.yaml is not what the run began with and there are checkpoints of that."""
-    manifest = read_json(folder.manifest)
-    began_with = manifest.get("settings_hash") if isinstance(manifest, dict) else None
-    if began_with and folder.checkpoint.exists() and began_with != settings_hash(settings):
+    """Raises InputError where config.yaml is not what the run began with and something was made with that."""
+    if not (folder.checkpoint.exists() or folder.distilled.exists()):
+        return
+    began_with = read_manifest(folder).settings_hash or _hash_in_events(folder)
+    if began_with and began_with != settings_hash(settings):
         # An older version hashed the settings of its time; its config.yaml holds them all, also those deleted since.
         if folder.config.exists() and began_with == settings_hash(yaml.safe_load(read_regular(folder.config))):
             return
-        hint = "put them back to resume, or start a new run from this file: `ltdd-tui run FILE --name ANOTHER`"
+        hint = "put them back, or start a new run from this file: `ltdd-tui run FILE --name ANOTHER`"
         raise InputError("the settings were changed since the run began", str(folder.config), hint)
 
 
@@ -48,6 +50,12 @@ class DataRecord(BaseModel, strict=True, frozen=True):
     test_images: int
     test_counts: list[int] = []
     fingerprint: str = ""
+
+
+def _hash_in_events(folder: RunFolder) -> str:
+    """The hash of the settings that the run began with, where its manifest is lost; empty if not known."""
+    started = told_since_start(folder.events, RunStarted)
+    return started[0].settings_hash if started else ""
 
 
 def load_run_data(context: Context) -> LongTailedData:
@@ -103,26 +111,15 @@ def _began_with(folder: RunFolder) -> DataRecord | None:
     """What the run began with; None where nothing is done yet that other data could spoil."""
     if not (folder.checkpoint.exists() or folder.distilled.exists()):
         return None
-    with contextlib.suppress(OSError, ValueError):
-        return DataRecord.model_validate_json(read_verified(folder.data))
-    with contextlib.suppress(FileNotFoundError):
-        return _from_events(folder)
-    return None
+    return read_typed(folder.data, DataRecord) or _from_events(folder)
 
 
 def _from_events(folder: RunFolder) -> DataRecord | None:
     """What the first DataReady since the run last began anew says: older versions wrote no data.json."""
-    kinds = [f'"type":"{type_name(kind)}"'.encode() for kind in (RunStarted, DataReady)]
-    first: DataReady | None = None
-    with open_regular(folder.events) as lines:
-        for item in (decode(line.decode(errors="replace")) for line in lines if any(kind in line for kind in kinds)):
-            match item:
-                case Stamped(event=RunStarted(resumed=False)):
-                    first = None
-                case Stamped(event=DataReady() as ready):
-                    first = first or ready
-    if first is None:
+    ready = told_since_start(folder.events, DataReady)
+    if not ready:
         return None
+    first = ready[0]
     # Older versions kept the names as the file system stores them.
     names = [unicodedata.normalize("NFC", name) for name in first.class_names]
     return DataRecord(class_names=names, train_counts=first.class_counts, test_images=first.test_images)

@@ -19,9 +19,10 @@ from engine.cores import give_cores_back
 from engine.run.checksums import sealed_safetensors
 from engine.run.errors import RunFailed
 from engine.run.events import Emit, Warned
-from engine.run.expert_cache import ABOUT, expert_file, experts_root
+from engine.run.expert_cache import ABOUT, ORIGIN, expert_file, experts_root
 from engine.run.folder import clear_temporaries, verify_file, write_atomically, write_json
 from engine.run.locks import LockHeld, exclusive
+from engine.run.manifest import Origin
 from engine.run.settings import Storage
 from engine.training.accuracy import ClassFigures
 
@@ -141,8 +142,11 @@ class ExpertStore:
             return None
         return trajectory if trajectory.last_epoch_kept >= last_epoch else None
 
-    def save(self, expert: int, trajectory: Trajectory) -> None:
-        """Writes one expert, atomically; raises RunFailed where its weights are not finite as they are kept."""
+    def save(self, expert: int, trajectory: Trajectory, origin: Origin | None = None) -> None:
+        """Writes one expert, atomically, with the origin that made it where that is known.
+
+        Raises RunFailed where its weights are not finite as they are kept.
+        """
         weights = trajectory.weights.to(self._dtype).contiguous()
         if not bool(weights.isfinite().all()):
             hint = "lower the learning rate of the experts, or set experts.storage float32"
@@ -150,7 +154,8 @@ class ExpertStore:
         tensors = {"weights": weights, "per_class": trajectory.per_class, "norms": trajectory.norms}
         if trajectory.confidence is not None:
             tensors["confidence"] = trajectory.confidence
-        write_atomically(self.path(expert), sealed_safetensors(save(tensors)))
+        metadata = {ORIGIN: origin.model_dump_json()} if origin else None
+        write_atomically(self.path(expert), sealed_safetensors(save(tensors, metadata)))
 
     @contextlib.contextmanager
     def locked(self, context: Context) -> Iterator[None]:

@@ -19,7 +19,7 @@ from engine.device import DeviceMeter, pick_device
 from engine.distributed import joined
 from engine.failures import as_failure
 from engine.importing.imported_sets import copy_imported_set, imported_sources
-from engine.manifest import estimated_seconds, write_manifest
+from engine.manifest import check_workers, estimated_seconds, write_manifest
 from engine.queue import emit_faults, wait_for
 from engine.resume import refuse_changed_settings
 from engine.run.device_profiles import device_for
@@ -28,6 +28,7 @@ from engine.run.estimate import estimate_for_manifest
 from engine.run.event_log import EventLog
 from engine.run.events import Emit, RunBroke, RunStarted, RunStopped, Warned
 from engine.run.folder import RunFolder, clear_temporaries, evaluations_root
+from engine.run.manifest import refuse_newer
 from engine.run.presets import DeletedSettingWarning, load_preset
 from engine.run.settings import settings_hash
 
@@ -39,6 +40,7 @@ def do_run(
 
     The caller holds the folder. Raises as `pipeline.run`, and InputError for settings or data that cannot be used.
     """
+    refuse_newer(folder)
     clear_temporaries(folder.root)
     # Others write there at this moment, perhaps on other machines.
     clear_temporaries(evaluations_root(), older_than_seconds=3600)
@@ -46,6 +48,7 @@ def do_run(
     if behind:
         wait_for(behind, log, check_stop)
     context = open_context(folder, device, log, check_stop, begins=True)
+    check_workers(context)
     with joined() as gang, shared_cores(context.device):
         gang.refuse_unequal_shares(context.settings.trajectories)
         log.emit(_run_started(context))
@@ -86,8 +89,10 @@ def open_context(
 ) -> Context:
     """What the stages of the run get; writes its manifest where its work `begins` or goes on.
 
-    Raises SettingsError, or InputError for a device that is not there or settings that have changed.
+    Raises SettingsError, or InputError for a device that is not there, for settings that have changed, and for a run
+    of a newer version.
     """
+    refuse_newer(folder)
     with warnings.catch_warnings(record=True) as ignored:
         warnings.simplefilter("always", DeletedSettingWarning)
         settings = load_preset(str(folder.config))
@@ -96,10 +101,11 @@ def open_context(
         what = f"auto is for presets, a run needs a number: {', '.join(settings.unresolved)}"
         raise SettingsError([Fault(what, str(folder.config), hint)])
     device = pick_device(device_name)
+    # Of a finished run too: what is made of it stands beside figures of the settings before.
+    refuse_changed_settings(folder, settings)
     if begins:
         for warning in ignored:
             log.emit(Warned(str(warning.message)))
-        refuse_changed_settings(folder, settings)
         # Only here: the machine on which a finished run is evaluated or copied says nothing of how it was made.
         estimate = partial(estimate_for_manifest, settings, device_for(str(device)))
         write_manifest(folder, settings, device, estimate, imported_sources(folder, settings))

@@ -36,7 +36,7 @@ from ltdd_tui.preferences import (
 from ltdd_tui.runs.find import last_change, run_folders
 from ltdd_tui.runs.worker import WorkerHandles
 from ltdd_tui.screens.launch.screen import LaunchScreen
-from ltdd_tui.widgets.lines import NO_CONTROL_CHARACTERS
+from ltdd_tui.widgets.lines import NO_CONTROL_CHARACTERS, unmarked
 
 if TYPE_CHECKING:
     from ltdd_tui.screens.actions import OpenCompare, OpenRun
@@ -89,14 +89,14 @@ class RunCommands(Provider):
         )
 
     async def discover(self) -> Hits:
-        for folder in self._runs[:MOST_RUNS_OFFERED]:
-            yield DiscoveryHit(f"Open run {folder.name}", self._opens(folder), help=str(folder.root))
+        for run in self._runs[:MOST_RUNS_OFFERED]:
+            yield DiscoveryHit(unmarked(f"Open run {run.name}"), self._opens(run), help=unmarked(str(run.root)))
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
         for folder in self._runs:
-            if (score := matcher.match(name := f"Open run {folder.name}")) > 0:
-                yield Hit(score, matcher.highlight(name), self._opens(folder), help=str(folder.root))
+            if (score := matcher.match(name := unmarked(f"Open run {folder.name}"))) > 0:
+                yield Hit(score, matcher.highlight(name), self._opens(folder), help=unmarked(str(folder.root)))
 
     def _opens(self, folder: RunFolder) -> Callable[[], None]:
         return partial(cast("LtddApp", self.app).open_run, folder)

@@ -139,7 +139,9 @@ def short_path(path: Path) -> str:
 
 
 def gibibytes(value: float) -> str:
-    """A size given in GiB with two or three digits: `51 MiB`, `0.42 GiB`, `3.1 GiB`, `120 GiB`."""
+    """A size given in GiB with two or three digits: `812 KiB`, `51 MiB`, `0.42 GiB`, `3.1 GiB`, `120 GiB`."""
+    if value < 1 / 1024:
+        return f"{value * 1024**2:.0f} KiB"
     if value < 0.1:
         return f"{value * 1024:.0f} MiB"
     return f"{value:.2f} GiB" if value < 1 else f"{value:.1f} GiB" if value < 100 else f"{value:,.0f} GiB"

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from textual.theme import Theme
 
 from engine.run.errors import Fault
-from engine.run.folder import read_json, user_config_root, write_json
+from engine.run.folder import read_typed, user_config_root, write_json
 from engine.run.yaml_text import WrittenSettings, nested, parse_file
 
 ImageMode = Literal["auto", "kitty", "sixel", "halfcell", "off"]
@@ -100,11 +100,10 @@ def layout_file() -> Path:
 def load_layout() -> tuple[PanelLayout, list[Fault]]:
     """The layout as it was left, and a fault where its file is damaged: the next change would replace it silently."""
     path = layout_file()
-    try:
-        return PanelLayout.model_validate(read_json(path)), []
-    except ValidationError:
-        what = "damaged: defaults are used, and the next change overwrites it"
-        return PanelLayout(), [Fault(what, str(path))] if os.path.lexists(path) else []
+    if (layout := read_typed(path, PanelLayout)) is not None:
+        return layout, []
+    what = "damaged: defaults are used, and the next change overwrites it"
+    return PanelLayout(), [Fault(what, str(path))] if os.path.lexists(path) else []
 
 
 # ---- Themes, and the colors of series: Okabe and Ito's, which color-blind eyes tell apart. ----

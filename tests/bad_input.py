@@ -552,6 +552,22 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             files={"runs/old/config.yaml": "ipc: 1\n", "runs/old/result/metrics.json": "{}"},
         ),
         BadInput(
+            "ltdd-tui show new",
+            "error: runs/new: made by a newer version (manifest.json has schema 9; this one reads up to 1)\n"
+            "hint: update ltdd-tui",
+            files={"runs/new/config.yaml": "ipc: 1\n", "runs/new/manifest.json": '{"schema": 9}'},
+        ),
+        BadInput(
+            "python -m engine evaluate runs/old --arch convnet --device cpu",
+            "error: runs/old/config.yaml: the settings were changed since the run began\n"
+            "hint: put them back, or start a new run from this file: `ltdd-tui run FILE --name ANOTHER`",
+            files={
+                "runs/old/config.yaml": "ipc: 1\n",
+                "runs/old/manifest.json": '{"settings_hash": "0123456789abcdef"}',
+                "runs/old/result/distilled.safetensors": "",
+            },
+        ),
+        BadInput(
             "ltdd-tui evaluate old --arch ConvNet",
             "error: --arch: there is no network 'ConvNet'; known: convnet, resnet18, vgg11, alexnet\n"
             "hint: did you mean convnet?",

@@ -20,8 +20,8 @@ from engine.matching.synthetic import StartingSet
 from engine.run.checksums import sealed_safetensors
 from engine.run.errors import InputError, listed, short_number
 from engine.run.events import Emit, Warned
-from engine.run.expert_cache import ABOUT, experts_root
-from engine.run.folder import RunFolder, expanded, folder_names, read_json, verify_file, write_atomically
+from engine.run.expert_cache import ABOUT, ImportedExperts, experts_root
+from engine.run.folder import RunFolder, expanded, folder_names, read_typed, verify_file, write_atomically
 from engine.run.settings import RunSettings, StartSpace
 
 LIKE_REAL_SPREAD, LIKE_REAL_MEAN = (1 / 1.5, 2.0), 1.0
@@ -79,8 +79,8 @@ def imported_sources(folder: RunFolder, settings: RunSettings) -> dict[str, Any]
         about = load_imported_copy(folder).about
         sources["start_set"] = {key: about[key] for key in ("source", "form", "labels", "images_sha256")}
     if settings.experts.imported is not None:
-        about = read_json(experts_root() / settings.experts.imported / ABOUT) or {}
-        sources["experts"] = {key: about.get(key) for key in ("source", "sha256", "experts", "epochs")}
+        own = read_typed(experts_root() / settings.experts.imported / ABOUT, ImportedExperts)
+        sources["experts"] = own and own.model_dump(include={"source", "sha256", "experts", "epochs"})
     return sources
 
 

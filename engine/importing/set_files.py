@@ -25,7 +25,7 @@ from engine.data.decoding import read_images
 from engine.data.whitening import MODES, Whitening
 from engine.distilled import DistilledSet
 from engine.run.errors import InputError, listed, shortened
-from engine.run.folder import MARKER, STORED_IMAGES, RunFolder, read_json
+from engine.run.folder import JSON_OBJECT, MARKER, STORED_IMAGES, RunFolder, read_typed
 from engine.run.image_folder import class_files, natural_order
 from engine.run.image_headers import common_size
 from engine.run.regular_files import open_regular
@@ -173,8 +173,8 @@ class _MadeWith(BaseModel):
 
 def _made_with(folder: Path) -> dict[str, Any]:
     """What our own export lays beside its copies, {} where there is none; raises InputError where it is damaged."""
-    about = read_json(folder / MARKER)
-    return _checked(about, folder / MARKER, "delete it, or export the set anew") if isinstance(about, dict) else {}
+    about = read_typed(folder / MARKER, JSON_OBJECT)
+    return _checked(about, folder / MARKER, "delete it, or export the set anew") if about else {}
 
 
 def _checked(about: dict[str, Any], path: Path, hint: str) -> dict[str, Any]:

@@ -21,21 +21,22 @@ from engine.results.card import dataset_card
 from engine.results.trio_readme import TrioFacts, trio_readme
 from engine.run.checksums import sealed_json
 from engine.run.data_settings import DatasetSettings
-from engine.run.errors import InputError
+from engine.run.errors import InputError, listed
 from engine.run.events import Preview
 from engine.run.folder import (
+    JSON_OBJECT,
     MARKER,
     STORED_IMAGES,
     TEMPORARY,
     RunFolder,
     clear_temporaries,
     folder_names,
-    read_json,
-    read_sealed_json,
+    read_typed,
     write_atomically,
     write_json,
 )
-from engine.run.metrics import MetricsJson, readable_metrics
+from engine.run.manifest import read_manifest
+from engine.run.metrics import MetricsJson, whole_metrics
 
 CLASSES = "classes.txt"
 """Beside every copy of a set: the name of each label. Other programs sort class folders in another order."""
@@ -50,13 +51,11 @@ def read_result(folder: RunFolder, device: torch.device) -> tuple[DistilledSet, 
             "the run has no result yet", str(folder.root), f"`ltdd-tui resume {folder.cli_name}` finishes it"
         )
     distilled = DistilledSet.load(folder.distilled, device)
-    hint = f"`ltdd-tui resume {folder.cli_name}` writes them anew"
-    try:
-        metrics = read_sealed_json(folder.metrics)
-    except (OSError, ValueError) as error:
-        raise InputError(f"the metrics cannot be read: {error}", str(folder.metrics), hint) from None
-    if not readable_metrics(folder):
-        raise InputError("the metrics hold no final figures", str(folder.metrics), hint)
+    metrics, faults = whole_metrics(folder)
+    if faults:
+        told = listed([f"{fault.where}: {fault.what}" for fault in faults], 3, "; ")
+        hint = f"`ltdd-tui resume {folder.cli_name}` writes them anew"
+        raise InputError(f"the metrics are damaged: {told}", str(folder.metrics), hint)
     return distilled, metrics
 
 
@@ -64,7 +63,10 @@ def write_metrics_and_card(folder: RunFolder, metrics: MetricsJson, about: dict[
     """Writes classes.txt, metrics.json and the card with the same figures; `about` is the set's own metadata."""
     _write_class_names(folder.result, about["class_names"])
     write_json(folder.metrics, metrics, sealed=True)
-    write_atomically(folder.card, dataset_card(metrics, about, folder.teacher.exists(), folder.model.exists()))
+    card = dataset_card(metrics, about, folder.teacher.exists(), folder.model.exists())
+    # Of one origin, the figures are those that the same settings give once more; else it has to be told.
+    origins = "".join(f"- {told}\n" for told in read_manifest(folder).mixture())
+    write_atomically(folder.card, card + (f"\n## Of more than one origin\n\n{origins}" if origins else ""))
 
 
 def write_confusion(folder: RunFolder, class_names: list[str], final: list[list[int]] | None) -> None:
@@ -140,13 +142,13 @@ def _claim_folder(folder: Path, about: dict[str, Any]) -> None:
     except OSError as error:
         raise InputError(f"the folder cannot be made: {error.strerror}", str(folder), "name another place") from None
 
-    def identity(about: Any) -> Any:
+    def identity(about: dict[str, Any]) -> dict[str, Any]:
         # The PNGs and the .pt files may share a folder, and only the former list class folders.
-        return isinstance(about, dict) and {key: value for key, value in about.items() if key != "class_folders"}
+        return {key: value for key, value in about.items() if key != "class_folders"}
 
     # A copy that was killed at its first file holds what it left of that, and may be repeated.
     others = any(not TEMPORARY.fullmatch(path.name) for path in folder.iterdir())
-    if others and identity(read_json(folder / MARKER)) != identity(about):
+    if others and identity(read_typed(folder / MARKER, JSON_OBJECT) or {}) != identity(about):
         raise InputError("the folder holds something else", str(folder), "name a new or an empty folder")
     clear_temporaries(folder)
     write_json(folder / MARKER, about)

@@ -11,7 +11,8 @@ from engine.device import peak_memory_gib
 from engine.manifest import device_name, versions
 from engine.results.verdict import verdict
 from engine.run.events import BOUND, SELECTION, Evaluated, finite
-from engine.run.folder import RunFolder, read_json
+from engine.run.folder import RunFolder
+from engine.run.manifest import read_manifest
 from engine.run.metrics import (
     Figures,
     Metrics,
@@ -48,7 +49,7 @@ def collect_metrics(
     networks; and anywhere between them random, initialization and final in other regimes. Where nothing was distilled,
     best is final once more. Bounds are in no regime, selections by themselves. A figure that does not exist is None.
     """
-    settings = context.settings
+    settings, estimate = context.settings, read_manifest(context.folder).estimate
     labels, arch = settings.evaluate.labels, settings.evaluate.arch[0]
     selections = [event for event in evaluations if event.subject.startswith(SELECTION)]
     of_first = (event for event in evaluations if event.labels == labels[0] and event not in selections)
@@ -102,7 +103,7 @@ def collect_metrics(
         recovered=list(recovered),
         expected=Published.model_construct(**settings.expected.model_dump()) if settings.expected else None,
         stage_seconds=dict(context.clock.seconds),
-        estimated=(read_json(context.folder.manifest) or {}).get("estimate"),
+        estimated=estimate,
         memory_gib=peak_memory_gib(context.device),
         device={"type": str(context.device), "name": device_name(context.device)},
         versions=versions(),

@@ -11,6 +11,7 @@ import importlib.util
 import io
 import json
 import os
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from engine.data.decoding import read_images
 from engine.data.whitening import Whitening
+from engine.run.checksums import DamagedFile
 from engine.run.data_settings import WITHOUT_ZCA
 from engine.run.errors import Fault, InputError
 from engine.run.folder import RunFolder, write_atomically
@@ -79,6 +81,10 @@ def read_model(folder: RunFolder) -> tuple[torch.export.ExportedProgram, dict[st
         raise InputError("the run has no model", str(folder.model), hint)
     extra = {ABOUT: ""}
     try:
+        # It is a zip file, whose checksums torch does not compare.
+        with zipfile.ZipFile(folder.model) as file:
+            if file.testzip():
+                raise DamagedFile
         program = torch.export.load(folder.model, extra_files=extra)
         return program, json.loads(extra[ABOUT])
     except Exception as error:

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from engine.run.fields import NetworkName, Precision
 from engine.run.folder import cache_root, read_json, write_json
@@ -40,13 +40,17 @@ StepKind = Literal[
 ]
 
 
+Quantity = Annotated[float, Field(ge=0, le=1e9)]
+"""As a file of a calibration may hold it: another one would make every estimate nonsense."""
+
+
 @dataclass(frozen=True)
 class Rate:
     """Seconds for each layer, each number and each operation of a step."""
 
-    layer: float = 0.0
-    value: float = 0.0
-    flop: float = 0.0
+    layer: Quantity = 0.0
+    value: Quantity = 0.0
+    flop: Quantity = 0.0
 
     def seconds(self, work: Work) -> float:
         """Seconds of one step of this size."""
@@ -208,13 +212,13 @@ class Calibration:
     threads: int
     torch: str
     measured: str
-    seconds: float
-    waited: float
+    seconds: Quantity
+    waited: Quantity
     compiler: bool
-    runtime_gib: float
+    runtime_gib: Quantity
     rates: Mapping[StepKind, Rate]
     compiled_rates: Mapping[StepKind, Rate]
-    memory_gib: float | None = None
+    memory_gib: Quantity | None = None
     scaled: tuple[StepKind, ...] = ()
 
     def as_device(self) -> Device:

@@ -1,4 +1,4 @@
-"""events.jsonl while it is written: one line an event, numbered on from what is there."""
+"""events.jsonl for a worker: written one line an event, numbered on from what is there; and what it says of the run."""
 
 from __future__ import annotations
 
@@ -7,10 +7,24 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from engine.run.checksums import sealed_line
-from engine.run.events import Event, RunBroke, RunStopped, StageStarted, encode
+from engine.run.events import (
+    Event,
+    RunBroke,
+    RunStarted,
+    RunStopped,
+    StageStarted,
+    Stamped,
+    decode,
+    encode,
+    type_name,
+)
 from engine.run.locks import run_is_gone
+from engine.run.regular_files import open_regular
+
+Kind = TypeVar("Kind", bound=Event)
 
 _PIECE_BYTES = 1 << 20
 
@@ -72,3 +86,18 @@ def _close_torn_line(file: int) -> int:
         return lines
     os.write(file, b"\n")
     return lines + 1
+
+
+def told_since_start(events: Path, kind: type[Kind]) -> list[Kind]:
+    """The events of one kind since the run last began anew, in order; none where there is no file that can be read."""
+    marks = [f'"type":"{type_name(one)}"'.encode() for one in (RunStarted, kind)]
+    told: list[Kind] = []
+    with contextlib.suppress(OSError), open_regular(events) as lines:
+        for item in (decode(line.decode(errors="replace")) for line in lines if any(mark in line for mark in marks)):
+            if not isinstance(item, Stamped):
+                continue
+            if isinstance(item.event, RunStarted) and not item.event.resumed:
+                told.clear()
+            if isinstance(item.event, kind):
+                told.append(item.event)
+    return told

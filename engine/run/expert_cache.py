@@ -10,12 +10,15 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
+
+from pydantic import BaseModel
 
 from engine.run.compile_policy import StepBackend, compile_or_not, compiled_backend, has_compiler
 from engine.run.data_settings import DatasetSettings
 from engine.run.errors import Fault
-from engine.run.folder import cache_root, expanded, read_json
+from engine.run.folder import JSON_OBJECT, cache_root, expanded, read_typed
+from engine.run.manifest import Origin
 from engine.run.regular_files import open_regular
 from engine.run.settings import ExpertSettings, RunSettings
 
@@ -30,8 +33,23 @@ ABOUT = "about.json"
 LONGEST_HEADER = 1 << 20
 
 
-IMPORTED = "imported experts"
+IMPORTED: Literal["imported experts"] = "imported experts"
 """The kind, in about.json, of experts that were trained elsewhere."""
+
+
+class ImportedExperts(BaseModel, strict=True):
+    """The about.json of experts that were trained elsewhere: how many, of how many epochs, and where they are from.
+
+    tested_on: the fingerprint of the images whose accuracies they hold.
+    """
+
+    kind: Literal["imported experts"]
+    network: dict[str, Any]
+    experts: int
+    epochs: int
+    tested_on: str | None = None
+    source: str | None = None
+    sha256: dict[str, str] = {}
 
 
 class CachedExperts(NamedTuple):
@@ -202,34 +220,34 @@ def imported_faults(settings: RunSettings) -> list[Fault]:
     experts, where = settings.experts, f"experts.imported {settings.experts.imported}"
     if experts.imported is None or not settings.trains_experts:
         return []
-    about = read_json(experts_root() / experts.imported / ABOUT)
-    if not isinstance(about, dict) or about.get("kind") != IMPORTED:
+    about = read_typed(experts_root() / experts.imported / ABOUT, ImportedExperts)
+    if about is None:
         hint = "`ltdd-tui import-experts PATH` imports them, and names them"
         return [Fault(f"there are no such experts in {experts_root()}", where, hint)]
     faults = []
-    if about["network"] != network_facts(experts):
+    if about.network != network_facts(experts):
         its, ours = (
-            " ".join(f"{k} {v}" for k, v in facts.items()) for facts in (about["network"], network_facts(experts))
+            " ".join(f"{k} {v}" for k, v in facts.items()) for facts in (about.network, network_facts(experts))
         )
         faults.append(Fault(f"their network is {its}, the run's {ours}", where, "set experts.width and experts.depth"))
-    if about["experts"] < experts.num_experts:
-        hint = f"--set experts.num_experts={about['experts']}"
-        faults.append(Fault(f"there are {about['experts']}, experts.num_experts is {experts.num_experts}", where, hint))
-    if not settings.unresolved and about["epochs"] < representation_epochs(settings):
-        what = f"they have {about['epochs']} epochs, matching reads {representation_epochs(settings)}"
+    if about.experts < experts.num_experts:
+        hint = f"--set experts.num_experts={about.experts}"
+        faults.append(Fault(f"there are {about.experts}, experts.num_experts is {experts.num_experts}", where, hint))
+    if not settings.unresolved and about.epochs < representation_epochs(settings):
+        what = f"they have {about.epochs} epochs, matching reads {representation_epochs(settings)}"
         faults.append(Fault(what, where, "lower matching.max_start_epoch or matching.expert_epochs"))
     return faults
 
 
 def _newest(*descriptions: dict[str, Any]) -> Path | None:
     """The cache folder that fits one of the descriptions; of several, such as after images changed, the last used."""
-    abouts = ((path, read_json(path)) for path in experts_root().glob(f"*/{ABOUT}"))
+    abouts = ((path, read_typed(path, JSON_OBJECT) or {}) for path in experts_root().glob(f"*/{ABOUT}"))
     fitting = [path for path, about in abouts if any(_fits(about, description) for description in descriptions)]
     return max(fitting, key=_last_use).parent if fitting else None
 
 
-def _fits(about: Any, description: dict[str, Any]) -> bool:
-    if not isinstance(about, dict) or about.keys() != description.keys():
+def _fits(about: dict[str, Any], description: dict[str, Any]) -> bool:
+    if about.keys() != description.keys():
         return False
     if isinstance(dataset := about.get("dataset"), dict):
         # A setting that is newer than these experts had its default when they were trained.
@@ -252,11 +270,28 @@ def _complete(folder: Path, count: int, epochs: int) -> int:
 def epochs_kept(path: Path) -> float:
     """The last epoch in an expert's safetensors file, from its header alone; -inf where it is missing or damaged."""
     try:
-        with open_regular(path) as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(min(length, LONGEST_HEADER)))
+        header, begin = _header(path)
         end = max(tensor["data_offsets"][1] for tensor in header.values() if "data_offsets" in tensor)
-        whole = path.stat().st_size == 8 + length + end
+        whole = path.stat().st_size == begin + end
         return int(header["weights"]["shape"][0]) - 2 if whole else -math.inf
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         return -math.inf
+
+
+ORIGIN = "origin"
+"""In the metadata of a cached expert: what made it."""
+
+
+def origin_of(path: Path) -> Origin | None:
+    """What made the expert of this file; None where an older version has not written it, or it cannot be read."""
+    try:
+        return Origin.model_validate_json(_header(path)[0]["__metadata__"][ORIGIN])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _header(path: Path) -> tuple[Any, int]:
+    """The header of a safetensors file, and where its tensors begin."""
+    with open_regular(path) as file:
+        length = int.from_bytes(file.read(8), "little")
+        return json.loads(file.read(min(length, LONGEST_HEADER))), 8 + length

@@ -14,10 +14,11 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 from urllib.parse import unquote
 
 from platformdirs import user_cache_path, user_config_path
+from pydantic import TypeAdapter, ValidationError
 
 from engine.run.checksums import DamagedFile, sealed_json, unsealed_json, verified, verify_stream
 from engine.run.errors import Fault, InputError
@@ -201,6 +202,14 @@ def size_of(folder: Path) -> int:
     return total
 
 
+Content = TypeVar("Content")
+
+LARGEST_JSON_BYTES = 1 << 28
+"""Of a JSON file: ours are a thousand times smaller, and a larger one would fill the memory."""
+
+JSON_OBJECT = TypeAdapter(dict[str, Any])
+
+
 def read_verified(path: Path) -> bytes:
     """The content of a file; raises DamagedFile where it does not match its checksum, and OSError as reading does."""
     return verified(read_regular(path))
@@ -217,7 +226,10 @@ def verify_file(path: Path) -> bool:
 
 def read_sealed_json(path: Path) -> Any:
     """The value in a JSON file, without its checksum; raises ValueError for a damaged one, and OSError."""
-    return unsealed_json(verified(read_regular(path)))
+    try:
+        return unsealed_json(verified(read_regular(path, LARGEST_JSON_BYTES)))
+    except RecursionError:
+        raise ValueError("its lists are nested too deep") from None
 
 
 def read_json(path: Path) -> Any:
@@ -225,6 +237,19 @@ def read_json(path: Path) -> Any:
     try:
         return read_sealed_json(path)
     except (OSError, ValueError):
+        return None
+
+
+def read_typed(path: Path, kind: TypeAdapter[Content] | type[Content]) -> Content | None:
+    """What a JSON file holds, as this type; None where it is missing or damaged, or holds anything else. Never raises.
+
+    Strict: neither a text nor true is a number. Files of a run and of the cache are read by this, so that what another
+    program, a person or a damaged disk has put there is as good as no file.
+    """
+    adapter = kind if isinstance(kind, TypeAdapter) else TypeAdapter(kind)
+    try:
+        return adapter.validate_python(read_json(path), strict=True)
+    except ValidationError:
         return None
 
 

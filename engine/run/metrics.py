@@ -6,18 +6,18 @@ program or a damaged one, keeps what is sound of it and is told what is not.
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, TypeAdapter, ValidationError, model_serializer
+from pydantic_core import ErrorDetails
 
 from engine.run.errors import Fault
 from engine.run.events import Evaluated, finite
-from engine.run.folder import RunFolder, read_sealed_json
+from engine.run.fields import LabelRegime, NetworkName
+from engine.run.folder import JSON_OBJECT, RunFolder, read_typed
 
 MetricsJson = dict[str, Any]
 """metrics.json as JSON gives it."""
@@ -26,6 +26,8 @@ GROUPS = ("many", "medium", "few")
 Percent = Annotated[float, Field(ge=0, le=100)]
 Seconds = Annotated[float, Field(ge=0, le=1e10)]
 Count = Annotated[int, Field(ge=0, le=10**9)]
+SECONDS_OF_EACH = TypeAdapter(dict[str, Seconds])
+"""What seconds.json holds of stages, and training_seconds.json of evaluations."""
 
 # Strict: what stands in quotes is no number. Reads keep to it; the worker's own figures are not checked at all, so
 # that no rounding error can cost a finished run its result.
@@ -71,7 +73,7 @@ class TeacherFigures(Figures):
     mean_logits: those of their mean logits, which label images, less `tau` times the logarithm of the class shares.
     """
 
-    kind: Any = None
+    kind: str | None = None
     mean_logits: Figures | None = None
     tau: Annotated[float, Field(ge=-100, le=100)] | None = None
 
@@ -141,10 +143,16 @@ class Published(BaseModel, strict=True):
     note: str | None = None
 
 
-class Estimated(BaseModel, strict=True):
-    """The estimate from before the run began, of which readers look at the seconds by stage."""
+class Estimated(BaseModel, strict=True, extra="allow"):
+    """The estimate from before the run began, as the manifest has it: seconds by stage and of checks, and more."""
 
-    stage_seconds: dict[str, Seconds] | None = None
+    stage_seconds: dict[str, Seconds] = {}
+    check_seconds: Seconds = 0.0
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        known: dict[str, Any] = handler(self)
+        return {name: known[name] for name in known if name in self.model_fields_set}
 
 
 class Metrics(BaseModel, strict=True):
@@ -155,27 +163,27 @@ class Metrics(BaseModel, strict=True):
     and bound. `recovered`: iterations at which matching diverged, and went back with all its rates halved.
     """
 
-    schema_version: Any = Field(1, alias="schema")
-    method: Any = None
-    dataset: Any = None
-    imbalance_factor: Any = None
-    ipc: Any = None
+    schema_version: int = Field(1, alias="schema")
+    method: str | None = None
+    dataset: str | None = None
+    imbalance_factor: float | str | None = None
+    ipc: Count | None = None
     class_counts: list[Count] | None = None
     test_counts: list[Count] | None = None
     class_names: list[str] | None = None
-    grouping: Any = None
-    test_set: Any = None
+    grouping: str | None = None
+    test_set: str | None = None
     repeats: Count | None = None
-    arch: Any = None
-    seed: Any = None
-    settings_hash: Any = None
+    arch: NetworkName | None = None
+    seed: int | None = None
+    settings_hash: str | None = None
     final: Figures | None = None
     best: Figures | None = None
     random: Figures | None = None
     initialization: Figures | None = None
     experts: dict[str, Figures | None] | None = None
     architectures: dict[str, Figures | None] | None = None
-    labels: Any = None
+    labels: LabelRegime | None = None
     regimes: dict[str, RegimeFigures] | None = None
     teacher: TeacherFigures | None = None
     stored_bytes: StoredBytes | None = None
@@ -188,9 +196,9 @@ class Metrics(BaseModel, strict=True):
     expected: Published | None = None
     stage_seconds: dict[str, Seconds] | None = None
     estimated: Estimated | None = None
-    memory_gib: Any = None
-    device: Any = None
-    versions: Any = None
+    memory_gib: float | None = None
+    device: dict[str, Any] | None = None
+    versions: dict[str, str] | None = None
 
     def for_file(self) -> MetricsJson:
         """As it is written: null for every number that is not finite."""
@@ -317,34 +325,68 @@ def _intervals_or_none(
 
 def readable_metrics(folder: RunFolder) -> MetricsJson:
     """What metrics.json of a finished run holds; empty where there is none, or one without a final accuracy."""
-    # A ValidationError is a ValueError too; the file may hold a list, or no final figures.
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        metrics: MetricsJson = read_sealed_json(folder.metrics)
-        Accuracy.model_validate(metrics["final"])
-        return metrics
-    return {}
+    metrics = read_typed(folder.metrics, JSON_OBJECT) or {}
+    try:
+        Accuracy.model_validate(metrics.get("final"))
+    except ValidationError:
+        return {}
+    return metrics
 
 
+NEEDED = ("final", "best", "random", "initialization", "experts", "architectures", "class_counts", "arch")
+"""What every version wrote, and what further evaluations of a run and its card need."""
+
+
+def whole_metrics(folder: RunFolder) -> tuple[MetricsJson, list[Fault]]:
+    """metrics.json for who goes on with a finished run: empty, with what is wrong, where any of it is damaged."""
+    metrics = readable_metrics(folder)
+    if not metrics:
+        return {}, [Fault("it holds no final figures", "metrics.json")]
+    sound, faults = sound_metrics(metrics)
+    faults += [Fault("it is missing", f"metrics.json: {name}") for name in NEEDED if name not in metrics]
+    if sound.final and sound.final.iteration is None:
+        faults.append(Fault("it is missing", "metrics.json: final.iteration"))
+    counts: list[tuple[str, Sequence[Any] | None]]
+    counts = [("class_counts", sound.class_counts), ("test_counts", sound.test_counts)]
+    lists = [*counts, ("final.per_class", sound.final.per_class if sound.final else None)]
+    classes = len(sound.class_counts or [])
+    faults += [
+        Fault(f"it has not {classes} entries, one for each class", f"metrics.json: {name}")
+        for name, own in lists
+        if own is not None and len(own) != classes
+    ]
+    # An older version did not write all of it.
+    return ({}, faults) if faults else (dict.fromkeys(field.alias or name for name, field in _FIELDS) | metrics, [])
+
+
+_FIELDS = Metrics.model_fields.items()
 HOLDERS = ("experts", "architectures", "regimes", "bounds", "selections", "estimated")
 """Of what these hold, only the figures that are wrong are left out."""
 
 
 def sound_metrics(metrics: Mapping[str, Any]) -> tuple[Metrics, list[Fault]]:
     """All that is sound of what metrics.json holds, and what is wrong with the rest; never raises."""
-    rest = copy.deepcopy(dict(metrics))
+    rest: dict[str, Any] = dict(metrics)
     faults: list[Fault] = []
     while True:
         try:
             return Metrics.model_validate(rest), faults
         except ValidationError as error:
-            problem = error.errors()[0]
-            path = problem["loc"]
-            kind, said = problem["type"], problem["msg"]
-            what = "this is no mapping" if kind in ("model_type", "dict_type") else said[0].lower() + said[1:]
-            faults.append(Fault(what, f"metrics.json: {'.'.join(map(str, path))}"))
-            # Left out is the figure set or list that it stands in, and nothing beside that.
-            holder: Any = rest
-            if path[0] in HOLDERS and len(path) > 1:
-                holder = rest[path[0]]
-                path = path[1:]
-            del holder[path[0]]
+            # Left out is the figure set or list that a problem stands in, and nothing beside that.
+            problems = {_left_out(problem["loc"]): problem for problem in reversed(error.errors(include_url=False))}
+            for path, problem in reversed(problems.items()):
+                faults.append(_fault(problem))
+                if len(path) > 1:
+                    rest[str(path[0])] = {key: own for key, own in rest[str(path[0])].items() if key != path[1]}
+                else:
+                    del rest[str(path[0])]
+
+
+def _left_out(path: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    return path[:2] if path[0] in HOLDERS else path[:1]
+
+
+def _fault(problem: ErrorDetails) -> Fault:
+    kind, said = problem["type"], problem["msg"]
+    what = "this is no mapping" if kind in ("model_type", "dict_type") else said[0].lower() + said[1:]
+    return Fault(what, f"metrics.json: {'.'.join(map(str, problem['loc']))}")

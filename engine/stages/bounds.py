@@ -19,7 +19,7 @@ from engine.run.compile_policy import compiling_teacher_pays
 from engine.run.events import BOUND, Evaluated
 from engine.run.folder import read_json, write_json
 from engine.run.settings import LongTailLoss
-from engine.training.accuracy import NetworkResult, per_class_accuracy, summary
+from engine.training.accuracy import NetworkResult, network_results, per_class_accuracy, summary
 from engine.training.from_scratch import cost_of, fresh_network
 from engine.training.gradients import training_gradient
 from engine.training.long_tailed import delete_checkpoint, long_tailed_training
@@ -69,9 +69,8 @@ def _result(
     """One network, trained and tested; read back where known."""
     settings, epochs = context.settings, context.settings.bounds.epochs
     path = context.folder.evaluations / f"bound-{loss}-{number}.json"
-    known: NetworkResult | None = read_json(path)
-    if known:
-        return known
+    if known := network_results([read_json(path)], data.num_classes):
+        return known[0]
     names = ("bound", loss, number)
     _, start = fresh_network(settings, data, settings.evaluate.arch[0], *names)
     training = long_tailed_training(settings, data, network, start, gradient(), loss, epochs, names)

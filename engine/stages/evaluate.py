@@ -84,7 +84,7 @@ def evaluate(
     `progress` is called once a network, and told how far those in training are. Emits and returns the summary over all
     networks.
     """
-    settings, results = context.settings, _read_results(context, target, arch)[:repeats]
+    settings, results = context.settings, _read_results(context, data, target, arch)[:repeats]
     for _ in results:
         if progress:
             progress()
@@ -181,17 +181,17 @@ def _tested(network: FlatNetwork, theta: Tensor, data: LongTailedData, target: E
     return result
 
 
-def rights(context: Context, target: EvaluationTarget, arch: NetworkName, repeats: int) -> Tensor:
+def rights(context: Context, data: LongTailedData, target: EvaluationTarget, arch: NetworkName, repeats: int) -> Tensor:
     """Of each image that a judged target was tested on, the share of its networks that put it into its class: (N,)."""
-    results = _read_results(context, target, arch)[:repeats]
+    results = _read_results(context, data, target, arch)[:repeats]
     return torch.tensor([result["right"] for result in results], dtype=torch.float64).mean(dim=0)
 
 
 def summed_confusion(
-    context: Context, target: EvaluationTarget, arch: NetworkName, repeats: int
+    context: Context, data: LongTailedData, target: EvaluationTarget, arch: NetworkName, repeats: int
 ) -> list[list[int]] | None:
     """The confusion matrix of an evaluated target, summed over its networks; None where one of them has none."""
-    results = _read_results(context, target, arch)[:repeats]
+    results = _read_results(context, data, target, arch)[:repeats]
     matrices = [result["confusion"] for result in results if "confusion" in result]
     if not matrices or len(matrices) < repeats:
         return None
@@ -259,20 +259,25 @@ def _rate_of_all_sets(settings: RunSettings, regime: LabelRegime) -> float:
             return settings.online.learning_rate
 
 
-def _read_results(context: Context, target: EvaluationTarget, arch: NetworkName) -> list[NetworkResult]:
+def _read_results(
+    context: Context, data: LongTailedData, target: EvaluationTarget, arch: NetworkName
+) -> list[NetworkResult]:
     """The results of networks 0, 1, ... on disk; reading ends at a missing or damaged file, whose networks are redone.
 
     A file is named by its first network and holds its whole group, so the next file's number is how many were read.
     """
     results: list[NetworkResult] = []
-    while group := _read_networks(_results_path(context, target, arch, len(results)), context.emit):
+    judged = len(data.test_labels) if target.key.startswith(JUDGED) else 0
+    while group := _read_networks(_results_path(context, target, arch, len(results)), data.num_classes, context.emit):
+        if any(len(one.get("right", [])) != judged for one in group):
+            break
         results += group
     return results
 
 
-def _read_networks(path: Path, emit: Emit) -> list[NetworkResult]:
+def _read_networks(path: Path, classes: int, emit: Emit) -> list[NetworkResult]:
     """What a file of results holds; nothing, with a Warned, where it is damaged."""
-    results = network_results(read_json(path))
+    results = network_results(read_json(path), classes)
     if not results and path.exists():
         emit(warning_of_damage(path, DamagedFile(), "these networks are trained again"))
     return results
@@ -326,8 +331,8 @@ def evaluation_key(
 def read_networks(key: str, count: int, classes: int, emit: Emit) -> list[NetworkResult] | None:
     """The results of these networks in the cache; None where there are none, or, with a Warned, a damaged file."""
     path = folder.evaluations_root() / f"{key}.json"
-    results = _read_networks(path, emit)
-    if [len(one["per_class"]) for one in results] != [classes] * count:
+    results = _read_networks(path, classes, emit)
+    if len(results) != count:
         return None
     with contextlib.suppress(OSError):
         os.utime(path)  # the time of its last use, by which the cache is pruned

@@ -20,6 +20,7 @@ from torch import Tensor
 from engine.compilation import experts_backend
 from engine.context import Context, generator
 from engine.data.dataset import LongTailedData
+from engine.manifest import check_cached, origin_here
 from engine.nets.functional import FlatNetwork, Forward, matmul_precision
 from engine.run.compile_policy import StepBackend, compiling_experts_pays
 from engine.run.errors import InputError
@@ -27,15 +28,18 @@ from engine.run.events import ExpertDone, ExpertEpoch, ExpertKind, Warned
 from engine.run.expert_cache import (
     ABOUT,
     TRAINING_VERSION,
+    ImportedExperts,
     about_classifier,
     about_representation,
     classifier_epochs,
     classifiers_trained_alike,
     imported_faults,
+    origin_of,
     representation_epochs,
     trained_alike,
 )
-from engine.run.folder import read_json
+from engine.run.folder import read_typed
+from engine.run.manifest import Origin
 from engine.run.settings import settings_hash
 from engine.training.accuracy import balanced, class_figures, in_test_batches
 from engine.training.batches import TrainingStream, augmented_batches, augmented_blocks, class_aware_batches
@@ -105,8 +109,9 @@ def train_experts(
         return _imported(context, data, network, store, last_epoch)
     pays = compiling_experts_pays(context.settings, cost, images, device_type)
     store.describe(about_representation(context.settings, device_type, data.class_counts, backend, pays))
+    count, here = settings.num_experts, origin_here(context.device, compiled=backend != "eager")
     return _load_or_train(
-        context, "representation", store, settings.num_experts, last_epoch, group, train, gradient.cache_clear, only
+        context, "representation", store, here, count, last_epoch, group, train, gradient.cache_clear, only
     )
 
 
@@ -121,8 +126,8 @@ def _imported(
         raise InputError(faults)
     count, experts = context.settings.experts.num_experts, list[Trajectory]()
     with context.stage("experts", count, "experts") as progress, store.locked(context):
-        about = read_json(store.folder / ABOUT)
-        tested_on = about.get("tested_on") if isinstance(about, dict) else None
+        about = read_typed(store.folder / ABOUT, ImportedExperts)
+        tested_on = about and about.tested_on
         for number in range(count):
             expert = store.load(number, last_epoch)
             if expert is None:
@@ -204,7 +209,8 @@ def train_classifier_experts(
     settings, last_epoch = context.settings, classifier_epochs(context.settings)
     store = classifier_store(context, data)
     store.describe(about_classifier(settings, representation_store(context, data).key))
-    features = features_function(network, context.device, _step_backend(context, data) != "eager")
+    compiled = _step_backend(context, data) != "eager"
+    features = features_function(network, context.device, compiled)
     gradient = classifier_gradient(network, context.device, context.emit)
     by_number = dict(zip(range(len(representation)) if only is None else only, representation, strict=True))
 
@@ -213,7 +219,8 @@ def train_classifier_experts(
         return [_train_classifier(context, data, network, features, gradient, *start, last_epoch) for start in starts]
 
     # One at a time: nearly all of the work is computing features, and those come in large batches as it is.
-    return _load_or_train(context, "classifier", store, len(representation), last_epoch, 1, train, only=only)
+    here = origin_here(context.device, compiled)
+    return _load_or_train(context, "classifier", store, here, len(representation), last_epoch, 1, train, only=only)
 
 
 def _train_classifier(
@@ -310,6 +317,7 @@ def _load_or_train(
     context: Context,
     kind: ExpertKind,
     store: ExpertStore,
+    here: Origin,
     count: int,
     last_epoch: int,
     group: int,
@@ -319,7 +327,7 @@ def _load_or_train(
 ) -> list[Trajectory]:
     """`count` experts, or `only` those of some numbers, from the cache if epochs 0 to `last_epoch` are there.
 
-    `train` makes the others, `group` at once.
+    `train` makes the others, `group` at once, of the origin `here`.
     Each group is on disk before the next one begins, so that an interruption loses one group at most. `release` frees
     what was compiled for a group that does not fit into a GPU's memory.
     """
@@ -329,6 +337,7 @@ def _load_or_train(
     held = store.locked(context) if only is None else contextlib.nullcontext()
     with context.stage(stage, len(wanted), "experts") as progress, held:
         experts = {expert: cached for expert in wanted if (cached := store.load(expert, last_epoch))}
+        check_cached(context, f"{kind} experts", [origin_of(store.path(expert)) for expert in experts], here)
 
         def done(expert: int, cached: bool) -> None:
             context.emit(_expert_done(kind, expert, cached, experts[expert]))
@@ -339,7 +348,7 @@ def _load_or_train(
         missing = [expert for expert in wanted if expert not in experts]
         for members, trained in in_groups(context, missing, group, train, release):
             for expert, trajectory in zip(members, trained, strict=True):
-                store.save(expert, trajectory)
+                store.save(expert, trajectory, here)
                 # Read back: mapped from its file it leaves memory, and this run sees the same bytes as later ones.
                 experts[expert] = store.load(expert, last_epoch) or trajectory
                 done(expert, cached=False)

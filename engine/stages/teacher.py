@@ -18,11 +18,19 @@ from engine.compilation import teacher_backend
 from engine.context import Context, generator
 from engine.data.augment import apply, draw
 from engine.data.dataset import LongTailedData
+from engine.manifest import check_cached, origin_here
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run.compile_policy import StepBackend, compiling_teacher_pays
 from engine.run.events import ExpertDone, ExpertEpoch, LabelsAdjusted, TeacherReady
-from engine.run.expert_cache import NO_EPOCHS, TRAINING_VERSION, about_teacher, teachers_trained_alike
+from engine.run.expert_cache import (
+    NO_EPOCHS,
+    TRAINING_VERSION,
+    about_teacher,
+    epochs_kept,
+    origin_of,
+    teachers_trained_alike,
+)
 from engine.run.settings import settings_hash
 from engine.teachers import Teacher, own_class_spread, search_tau
 from engine.training.accuracy import balanced, per_class_accuracy
@@ -134,14 +142,19 @@ def _load_or_train(
 ) -> list[Trajectory]:
     """The teacher's networks, or one, from the cache where they are there; each is on disk before the next begins."""
     settings, (store, backend) = context.settings, _store(context, data)
+    numbers = range(settings.teacher.networks) if only is None else [only]
+    here = origin_here(context.device, compiled=backend != "eager")
     training, networks = _trainings(context, data, network, backend != "eager"), []
     held = store.locked(context) if only is None else contextlib.nullcontext()
     with held, matmul_precision(settings.teacher.precision, context.device):
-        for number in range(settings.teacher.networks) if only is None else [only]:
+        paths = (store.path(number) for number in numbers)
+        origins = [origin_of(path) for path in paths if epochs_kept(path) >= NO_EPOCHS]
+        check_cached(context, "networks of the teacher", origins, here)
+        for number in numbers:
             one = cached = store.load(number, NO_EPOCHS)
             if one is None:
                 one = _trained(context, data, network, training(number), store.checkpoint(number), number)
-                store.save(number, one)
+                store.save(number, one, here)
                 delete_checkpoint(store.checkpoint(number))
             networks.append(one)
             accuracies, norms = one.per_class.tolist(), one.norms.tolist()

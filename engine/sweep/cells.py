@@ -29,6 +29,7 @@ from engine.run.events import (
 from engine.run.expert_cache import classifier_epochs, representation_epochs, trained_alike
 from engine.run.folder import RunFolder, cli_name, read_json, write_json
 from engine.run.locks import is_held
+from engine.run.manifest import read_manifest
 from engine.run.metrics import readable_metrics
 from engine.run.presets import load_preset
 from engine.run.regular_files import open_regular, read_regular
@@ -204,10 +205,9 @@ def foreign_faults(cell: Cell, folder: RunFolder) -> tuple[Fault, ...]:
 
 
 def _settings_faults(cell: Cell, folder: RunFolder) -> tuple[Fault, ...]:
-    with contextlib.suppress(OSError, AttributeError):
+    with contextlib.suppress(OSError):
         # What a worker began with, where config.yaml is no newer than that.
-        began_with = (read_json(folder.manifest) or {}).get("settings_hash")
-        if began_with == settings_hash(cell.settings) and (
+        if read_manifest(folder).settings_hash == settings_hash(cell.settings) and (
             folder.config.stat().st_mtime_ns < folder.manifest.stat().st_mtime_ns
         ):
             return ()

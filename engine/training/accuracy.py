@@ -33,26 +33,33 @@ class NetworkResult(TypedDict):
     right: NotRequired[list[int]]
 
 
-def network_results(found: Any) -> list[NetworkResult]:
+def network_results(found: Any, classes: int) -> list[NetworkResult]:
     """What a file of such results holds, once read as JSON; none of a file that is damaged or of another form."""
-    return found if isinstance(found, list) and all(map(_is_network_result, found)) else []
+    return found if isinstance(found, list) and all(_is_network_result(one, classes) for one in found) else []
 
 
-def _is_network_result(found: Any) -> TypeGuard[NetworkResult]:
+def _is_network_result(found: Any, classes: int) -> TypeGuard[NetworkResult]:
     if not isinstance(found, dict):
         return False
-    figures = found.get("per_class")
-    classes = len(figures) if isinstance(figures, list) else 0
-    rows = [figures, found.get("norms"), found.get("confidence", figures)]
-    confusion = found.get("confusion", [figures] * classes)
-    right = found.get("right", [])
-    if not classes or not isinstance(confusion, list) or len(confusion) != classes or not isinstance(right, list):
-        return False
-    if not all(one in (0, 1) for one in right):
-        return False
-    return all(
-        isinstance(row, list) and len(row) == classes and all(isinstance(number, int | float) for number in row)
-        for row in [*rows, *confusion]
+    per_class, right = found.get("per_class"), found.get("right", [])
+    confusion = found.get("confusion", [[0] * classes] * classes)
+    return (
+        all(_are_numbers(row, classes, 100.0) for row in (per_class, found.get("confidence", per_class)))
+        and _are_numbers(found.get("norms"), classes, math.inf)
+        and isinstance(confusion, list)
+        and len(confusion) == classes
+        and all(_are_numbers(row, classes, 2**53) and all(isinstance(one, int) for one in row) for row in confusion)
+        and isinstance(right, list)
+        and all(one in (0, 1) for one in right)
+    )
+
+
+def _are_numbers(row: Any, count: int, largest: float) -> bool:
+    # NaN stands for a class without test images, and for a network that diverged.
+    return (
+        isinstance(row, list)
+        and len(row) == count
+        and all(type(one) in (int, float) and (0 <= one <= largest or one != one) for one in row)
     )
 
 

@@ -47,6 +47,14 @@ PresetName = Annotated[
         autocompletion=complete_preset,
     ),
 ]
+PresetOfData = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        help="the preset whose data set and evaluation are used; a set of ltdd-tui names its own",
+        autocompletion=complete_preset,
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
@@ -69,5 +77,14 @@ Plain = Annotated[bool, typer.Option("--plain", help="print plain lines, even on
 After = Annotated[
     list[str] | None,
     typer.Option("--after", metavar="RUN", help="queue: begin once no worker is at work on that run; may be repeated"),
+]
+SameBytes = Annotated[
+    bool | None,
+    typer.Option(
+        "--same-bytes/--any-origin",
+        help="refuse experts of the cache, and workers of this run, of another origin (device, instructions, threads,"
+        " versions), so that the same settings give the same bytes; by default another origin is only told",
+        show_default=False,
+    ),
 ]
 Detach = Annotated[bool, typer.Option("--detach", help="start it and return at once")]

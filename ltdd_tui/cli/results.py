@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from engine.run.errors import InputError, escaped
-from engine.run.folder import RunFolder, expanded, read_verified
-from engine.run.metrics import readable_metrics
+from engine.run.errors import FAULTS_SHOWN, Fault, InputError, escaped
+from engine.run.folder import RunFolder, expanded, read_sealed_json
+from engine.run.manifest import read_manifest
+from engine.run.metrics import MetricsJson, readable_metrics, sound_metrics
 from engine.run.recipes import known_network, known_regime
+from engine.run.regular_files import read_regular
 from engine.run.scores import read_scores
 from ltdd_tui.cli.options import AsJson, Device, Plain, RunName, RunsDir
 from ltdd_tui.cli.output import (
@@ -104,7 +105,7 @@ def show_run(run: RunName, runs_dir: RunsDir, as_json: AsJson = False) -> None:
     if damage := folder.damaged_result():
         raise InputError([damage])
     if as_json:
-        print_text(_metrics_text(folder).rstrip("\n"))
+        _print_metrics(folder)
         return
     if folder.metrics.exists():
         print_result(folder)
@@ -125,14 +126,7 @@ def print_result(folder: RunFolder, by_class: bool = True) -> None:
 
     Raises InputError for metrics that are missing, damaged or without final figures.
     """
-    metrics = json.loads(_metrics_text(folder))
-    if not readable_metrics(folder):
-        raise InputError(
-            "the metrics hold no final figures",
-            str(folder.metrics),
-            f"`ltdd-tui resume {folder.cli_name}` writes them anew",
-        )
-    result = measured(metrics)
+    result = measured(_metrics(folder))
     print_data(result_table(result.rows))
     if published := published_line(result.expected, result.final, "with stored labels; this run has none"):
         print_data(published)
@@ -149,8 +143,9 @@ def print_result(folder: RunFolder, by_class: bool = True) -> None:
         print_data(seconds_table(result.stage_seconds, result.estimated_seconds))
     if result.verdict:
         print_data(f"verdict: {result.verdict}")
-    for fault in (*result.faults, *unread):
-        print_note(escaped(f"left out: {fault.where}: {fault.what}"))
+    for told in read_manifest(folder).mixture():
+        print_data(told)
+    _print_left_out((*result.faults, *unread))
     reached = closing_line(result.rows, result.class_counts, result.ipc)
     print_note(f"{reached}; result: {folder.result}" if reached else f"result: {folder.result}")
 
@@ -169,24 +164,36 @@ def rows_by_class(rows: Sequence[Row]) -> list[Row]:
     return [dataclasses.replace(row, label=f"{row.label} {row.labels}".rstrip()) for row in in_order]
 
 
-def _metrics_text(folder: RunFolder) -> str:
-    """The run's metrics.json as it is; raises InputError where it is missing or no JSON."""
+def _metrics(folder: RunFolder) -> MetricsJson:
+    """What the run's metrics.json holds; raises InputError where it is missing, damaged or without final figures."""
+    if metrics := readable_metrics(folder):
+        return metrics
+    name, what = folder.cli_name, "the metrics hold no final figures"
     try:
-        text = read_verified(folder.metrics).decode()
-        json.loads(text)
-        return text
+        read_sealed_json(folder.metrics)
     except FileNotFoundError:
-        raise InputError(
-            "the run has no result yet",
-            str(folder.root),
-            f"`ltdd-tui watch {folder.cli_name}` shows how far it is, `ltdd-tui resume {folder.cli_name}` goes on",
-        ) from None
+        hint = f"`ltdd-tui watch {name}` shows how far it is, `ltdd-tui resume {name}` goes on"
+        raise InputError("the run has no result yet", str(folder.root), hint) from None
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"the metrics cannot be read: {error}",
-            str(folder.metrics),
-            f"`ltdd-tui resume {folder.cli_name}` writes them anew",
-        ) from None
+        what = f"the metrics cannot be read: {error}"
+    raise InputError(what, str(folder.metrics), f"`ltdd-tui resume {name}` writes them anew")
+
+
+def _print_metrics(folder: RunFolder) -> None:
+    """Prints metrics.json as it is; of a damaged one what is sound of it, and what is not to stderr."""
+    sound, faults = sound_metrics(_metrics(folder))
+    if faults:
+        print_json(sound.for_file())
+    else:
+        print_text(read_regular(folder.metrics).decode().rstrip("\n"))
+    _print_left_out(faults)
+
+
+def _print_left_out(faults: Sequence[Fault]) -> None:
+    for fault in faults[:FAULTS_SHOWN]:
+        print_note(escaped(f"left out: {fault.where}: {fault.what}"))
+    if len(faults) > FAULTS_SHOWN:
+        print_note(f"left out: {len(faults) - FAULTS_SHOWN:,} more like these")
 
 
 def evaluate(

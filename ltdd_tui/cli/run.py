@@ -19,12 +19,23 @@ from engine.run.auto_settings import with_numbers
 from engine.run.errors import BAD_INPUT, DONE, FAILED, STOPPED, Fault, InputError
 from engine.run.estimate import estimate_remaining
 from engine.run.folder import RunFolder
-from engine.run.metrics import readable_metrics
+from engine.run.metrics import whole_metrics
 from engine.run.presets import DEFAULT, Resolved, load_preset, resolve
 from engine.run.schema import flat
 from engine.run.validation import check_runnable, data_faults
 from engine.sweep.grid import is_sweep
-from ltdd_tui.cli.options import After, Detach, Device, Overrides, Plain, PresetName, RunName, RunsDir, complete_preset
+from ltdd_tui.cli.options import (
+    After,
+    Detach,
+    Device,
+    Overrides,
+    Plain,
+    PresetName,
+    PresetOfData,
+    RunName,
+    RunsDir,
+    SameBytes,
+)
 from ltdd_tui.cli.output import estimate_table, print_data, print_json, print_note, settings_table
 from ltdd_tui.cli.progress import display_for, exit_code_after, exit_code_of, follow, print_crash
 from ltdd_tui.cli.results import print_result
@@ -108,6 +119,7 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="print the events as JSON lines to stdout")] = False,
     detach: Detach = False,
     after: After = None,
+    same_bytes: SameBytes = None,
     start_set: Annotated[
         str | None,
         typer.Option(
@@ -141,7 +153,9 @@ def run(
         print_note(
             f"{names}: at work as well, so that each takes longer; --after {working[-1].cli_name} would wait for it"
         )
-    _start(prepare(preset, overrides, runs_dir, name, device, _print_warning), device, plain, as_json, detach, behind)
+    folder = prepare(preset, overrides, runs_dir, name, device, _print_warning)
+    manage.promise_same_bytes(folder, same_bytes)
+    _start(folder, device, plain, as_json, detach, behind)
 
 
 def import_set(
@@ -154,14 +168,7 @@ def import_set(
         ),
     ],
     runs_dir: RunsDir,
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            "--preset",
-            help="the preset whose data set and evaluation are used; a set of ltdd-tui names its own",
-            autocompletion=complete_preset,
-        ),
-    ] = None,
+    preset: PresetOfData = None,
     overrides: Overrides = None,
     space: Annotated[
         Space | None,
@@ -254,6 +261,7 @@ def resume(
     as_json: Annotated[bool, typer.Option("--json", help="print the new events as JSON lines to stdout")] = False,
     detach: Detach = False,
     after: After = None,
+    same_bytes: SameBytes = None,
 ) -> None:
     """Continue a run that was stopped, crashed or failed, from its last checkpoint; or a sweep."""
     if sweep := find_sweep_folder(run, runs_dir):
@@ -263,10 +271,11 @@ def resume(
     folder, behind = find_run(run, runs_dir), [find_run_or_sweep(other, runs_dir) for other in after or []]
     manage.check_queue(folder, behind)
     # A done run whose metrics were damaged or deleted is resumed: the worker writes them anew.
-    has_result = readable_metrics(folder) and folder.distilled.exists() and not folder.damaged_result()
+    has_result = whole_metrics(folder)[0] and folder.distilled.exists() and not folder.damaged_result()
     if has_result and replayed(folder).status == "done":
         print_note(f"{folder.name} is done; `ltdd-tui show {folder.cli_name}` shows it")
         return
+    manage.promise_same_bytes(folder, same_bytes)
     _start(folder, device, plain, as_json, detach, behind)
 
 

@@ -90,9 +90,9 @@ def _check_json(path: Path) -> bool:
 
 def _check_zip(path: Path) -> bool:
     with zipfile.ZipFile(path) as file:
-        if part := file.testzip():
+        if file.testzip():
             raise DamagedFile
-    return part is None
+    return True
 
 
 def _check_png(path: Path) -> bool:

@@ -245,15 +245,14 @@ def _made_with(runs: Sequence[ComparedRun]) -> Iterator[tuple[str, str]]:
     facts: dict[str, dict[str, int]] = {}
     for run in runs:
         manifest = run.view.manifest
-        versions = manifest.get("versions")
-        device, commit = manifest.get("device"), manifest.get("commit")
+        device, commit = manifest.device, manifest.commit or ""
         own = {
-            "device": device and f"{device} ({manifest.get('device_name', '?')})",
-            "threads": manifest.get("threads"),
-            "platform": manifest.get("platform"),
-            "commit": isinstance(commit, str) and commit[:COMMIT_DIGITS] + "-dirty" * commit.endswith("-dirty"),
+            "device": device and f"{device} ({manifest.device_name or '?'})",
+            "threads": manifest.threads,
+            "platform": manifest.platform,
+            "commit": commit[:COMMIT_DIGITS] + "-dirty" * commit.endswith("-dirty"),
         }
-        own |= versions if isinstance(versions, dict) else {}
+        own |= manifest.versions
         for name, value in own.items():
             if value:
                 counts = facts.setdefault(name, {})

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from engine.run.folder import read_json
+from engine.run.folder import read_typed
 
 
 @dataclass(frozen=True)
@@ -55,17 +56,16 @@ class _File(BaseModel):
     model_config = ConfigDict(strict=True)
 
     class_names: list[str]
-    final: list[list[int]]
+    final: list[list[Annotated[int, Field(ge=0)]]]
 
 
 def read_confusion(path: Path) -> Confusion | None:
     """The matrix of a finished run; None where there is none, or none that makes sense."""
-    try:
-        file = _File.model_validate(read_json(path))
-    except ValidationError:
+    file = read_typed(path, _File)
+    if file is None:
         return None
     names, rows = file.class_names, file.final
     is_square = len(rows) == len(names) and all(len(row) == len(names) for row in rows)
-    if not names or not is_square or any(count < 0 for row in rows for count in row):
+    if not names or not is_square:
         return None
     return Confusion(tuple(names), tuple(map(tuple, rows)))

@@ -10,6 +10,7 @@ from pathlib import Path
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder, expanded
 from engine.run.locks import is_held
+from engine.run.manifest import refuse_newer
 from engine.sweep.cells import SweepFolder
 
 
@@ -26,15 +27,20 @@ def folder_of_runs(path: Path) -> Path:
 
 
 def find_run(run: str, runs_dir: Path) -> RunFolder:
-    """The run of a name, of a path, or the newest for `last`; raises InputError where there is none."""
+    """The run of a name, of a path, or the newest for `last`.
+
+    Raises InputError where there is none, or a newer version made it.
+    """
     if run == "last":
         if newest := max(run_folders(runs_dir), key=last_change, default=None):
+            refuse_newer(newest)
             return newest
         raise InputError("there are no runs yet", str(runs_dir), "`ltdd-tui run quickstart` makes one")
     for path in (expanded(str(runs_dir / run)), expanded(run)) if run else ():
         # A name may be longer than the system allows.
         with contextlib.suppress(OSError, ValueError):
             if (folder := RunFolder(path)).exists():
+                refuse_newer(folder)
                 return folder
     similar = difflib.get_close_matches(run, [folder.name for folder in run_folders(runs_dir)], 1)
     hint = f"did you mean {similar[0]!r}?" if similar else "`ltdd-tui runs` lists them; --runs-dir looks elsewhere"

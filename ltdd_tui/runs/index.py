@@ -15,7 +15,8 @@ from engine.run.errors import SettingsError
 from engine.run.events import ExpertEpoch, MatchingStep, RunStarted, Stamped, decode, type_name
 from engine.run.folder import RunFolder
 from engine.run.locks import is_held
-from engine.run.metrics import MetricsJson, readable_metrics, sound_metrics
+from engine.run.manifest import newer_version
+from engine.run.metrics import Figures, Metrics, readable_metrics, sound_metrics
 from engine.run.presets import load_preset
 from engine.run.regular_files import open_regular
 from engine.sweep.cells import SweepFolder
@@ -129,47 +130,42 @@ def overview(folder: RunFolder) -> Overview:
     # Also of a finished run: it may be evaluated on further networks.
     overall = overall_progress(state, time.time()) if alive else None
     left_off = [stage.name for stage in state.stages.by_name.values() if stage.status == "interrupted"]
-    final = metrics.get("final") or {}
+    sound = sound_metrics(metrics)[0]
+    final, verdict = sound.final, sound.verdict
     checks = state.evaluated("check")
     return replace(
         _blank(folder, state.status),
         stage=f"{overall.stage.name} {round(overall.stage.done, 1):g}/{overall.stage.total}" if overall else None,
-        accuracy_mean=final.get("accuracy_mean"),
-        # One network has no spread.
-        accuracy_std=final.get("accuracy_std") if final.get("repeats") != 1 else None,
-        labels=str(metrics.get("labels") or state.regimes[0]),
-        accuracies=_by_regime(metrics),
+        accuracy_mean=final.accuracy_mean if final else None,
+        accuracy_std=_spread(final) if final else None,
+        labels=sound.labels or state.regimes[0],
+        accuracies=_by_regime(sound),
         progress=overall.share if overall else None,
         seconds_left=overall.seconds_left if overall else None,
         interrupted=left_off[-1] if left_off and state.status == "done" else None,
         check_mean=checks[-1].accuracy_mean if checks else None,
         check_on=checks[-1].tested_on if checks else "test",
-        diverged=bool(final.get("diverged")),
-        verdict=short_verdict((metrics.get("verdict") or {}).get("use")),
+        diverged=bool(final and final.diverged),
+        verdict=short_verdict(verdict.use if verdict else None),
         queued_behind=state.queued_behind if state.status == "queued" else (),
-        seconds=_work_seconds(metrics),
+        seconds=sum((sound.stage_seconds or {}).values()) or None,
         failure=state.failures[0].what if state.status == "failed" and state.failures else "",
         **{name: getattr(started, name) for name in CELL_FIELDS if started},
     )
 
 
-def _work_seconds(metrics: MetricsJson) -> float | None:
-    """The seconds of all stages of a finished run."""
-    sound = sound_metrics({"stage_seconds": metrics.get("stage_seconds")})[0]
-    return sum((sound.stage_seconds or {}).values()) or None
-
-
-def _by_regime(metrics: MetricsJson) -> dict[str, tuple[float | None, float | None]]:
+def _by_regime(metrics: Metrics) -> dict[str, tuple[float | None, float | None]]:
     """The final accuracies by label regime, where there is another than `stored`."""
-    regimes = metrics.get("regimes")
-    if not isinstance(regimes, dict) or regimes.keys() <= {"stored"}:
+    regimes = metrics.regimes or {}
+    if regimes.keys() <= {"stored"}:
         return {}
-    sound = sound_metrics({"regimes": regimes})[0].regimes or {}
-    finals = {labels: figures.final for labels, figures in sound.items() if figures.final}
-    return {
-        labels: (final.accuracy_mean, final.accuracy_std if final.repeats != 1 else None)
-        for labels, final in finals.items()
-    }
+    finals = {labels: figures.final for labels, figures in regimes.items() if figures.final}
+    return {labels: (final.accuracy_mean, _spread(final)) for labels, final in finals.items()}
+
+
+def _spread(figures: Figures) -> float | None:
+    """The standard deviation over networks; one network has none."""
+    return None if figures.repeats == 1 else figures.accuracy_std
 
 
 def _started_and_last_state(folder: RunFolder, tail_bytes: int) -> tuple[RunStarted | None, RunState]:
@@ -353,6 +349,8 @@ def examined(folder: RunFolder) -> RunEntry:
 def _damage(folder: RunFolder, run: Overview) -> str:
     if not folder.config.is_file():
         return "config.yaml is missing"
+    if newer := newer_version(folder):
+        return newer
     if folder.events.exists() and not os.access(folder.events, os.R_OK):
         return "events.jsonl may not be read"
     # One that has waited in the queue alone has not started yet.

@@ -7,14 +7,15 @@ may be looked at from any: each view holds a snapshot, is never changed, and is 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from engine.run.errors import Fault, SettingsError
 from engine.run.events import RunStarted, Stamped, Warned
-from engine.run.folder import RunFolder, read_json
+from engine.run.folder import JSON_OBJECT, RunFolder, read_typed
+from engine.run.manifest import Manifest, read_manifest
 from engine.run.metrics import sound_metrics
 from engine.run.presets import load_preset
 from engine.run.settings import RunSettings
@@ -123,7 +124,7 @@ class LiveRun:
         self._watched = RunStateReader(folder)
         self._log: list[LogEntry] = []
         self._settings: CachedFile[SettingsAndFaults] = CachedFile(folder.config, read_settings, (None, ()))
-        self._manifest: CachedFile[Mapping[str, Any]] = CachedFile(folder.manifest, _read_manifest, {})
+        self._manifest = CachedFile(folder.manifest, lambda path: read_manifest(folder), Manifest())
         self._confusion: CachedFile[Confusion | None] = CachedFile(folder.confusion, read_confusion, None)
         self._stored: CachedFile[str] = CachedFile(folder.metrics, _read_stored, "")
         self._damage: CachedFile[Fault | None] = CachedFile(folder.result, lambda _: folder.damaged_result(), None)
@@ -200,10 +201,5 @@ def read_settings(config: Path) -> SettingsAndFaults:
 
 def _read_stored(path: Path) -> str:
     """What the set takes where it is kept, by its metrics.json; empty for a run of an older version."""
-    metrics = read_json(path)
-    return stored_text(sound_metrics(metrics)[0]) if isinstance(metrics, dict) else ""
-
-
-def _read_manifest(path: Path) -> Mapping[str, Any]:
-    manifest = read_json(path)
-    return manifest if isinstance(manifest, dict) else {}
+    metrics = read_typed(path, JSON_OBJECT)
+    return stored_text(sound_metrics(metrics or {})[0])

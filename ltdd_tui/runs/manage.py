@@ -13,6 +13,7 @@ from pathlib import Path
 
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder, write_atomically
+from engine.run.manifest import change_manifest
 from engine.sweep.cells import SweepFolder
 from ltdd_tui.runs.find import at_work, folder_of_runs
 from ltdd_tui.runs.index import overview
@@ -41,6 +42,13 @@ def create(name: str, runs_dir: Path, config: str) -> RunFolder:
             folder.root.rmdir()
         raise InputError(f"the run's settings cannot be written: {error.strerror}", str(folder.config), hint) from None
     return folder
+
+
+def promise_same_bytes(folder: RunFolder, promise: bool | None) -> None:
+    """Notes whether workers refuse what is of another origin (engine/run/manifest.py); None leaves it as it is."""
+    # A worker writes the file itself.
+    if promise is not None and not folder.is_running():
+        change_manifest(folder, same_bytes=promise)
 
 
 def check_queue(folder: RunFolder, behind: Sequence[RunFolder]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from engine.run.errors import InputError
-from engine.run.folder import RunFolder, read_json, write_json
+from engine.run.folder import JSON_OBJECT, RunFolder, read_typed, write_json
 
 # No space and no comma: the command line, the dialog and the filter separate tags by them.
 TAG = re.compile(r"[\w./+-]{1,40}")
@@ -24,9 +24,7 @@ class Notes:
 
 def read_notes(path: Path) -> Notes:
     """What a notes.json holds; nothing where it is missing or holds something else, and never an error."""
-    content = read_json(path)
-    if not isinstance(content, dict):
-        return Notes()
+    content = read_typed(path, JSON_OBJECT) or {}
     tags, note = content.get("tags"), content.get("note")
     return Notes(
         tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else (),
@@ -47,7 +45,7 @@ def write_notes(folder: RunFolder, notes: Notes) -> None:
 
     A damaged file is left as it is: somebody wrote it by hand.
     """
-    if folder.notes.exists() and not isinstance(read_json(folder.notes), dict):
+    if folder.notes.exists() and read_typed(folder.notes, JSON_OBJECT) is None:
         raise InputError("the notes are damaged", str(folder.notes), "mend the file, or delete it")
     try:
         write_json(folder.notes, asdict(notes))

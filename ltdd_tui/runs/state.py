@@ -7,14 +7,15 @@ before it writes to one that a snapshot holds. So a container that is the same o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from engine.run import events as e
 from engine.run.errors import Fault
 from engine.run.fields import LabelRegime
 from engine.run.folder import RunFolder
+from engine.run.manifest import Manifest
 from engine.run.settings import RunSettings
 from ltdd_tui.runs.confusion import Confusion
 from ltdd_tui.runs.history import LossHistory, ReadingHistory
@@ -152,18 +153,7 @@ class RunState:
                 stage.whole_units = float(event.iteration)
                 stage.progress(seconds)
             case e.ExpertEpoch():
-                share = event.epoch / max(1, event.epochs)
-                self._own("expert_epochs", "training", "stages")
-                key = (event.kind, event.expert)
-                epochs = self.expert_epochs.get(key, ())
-                # An expert that is trained again, after a crash, tells some of its epochs again.
-                while epochs and epochs[-1].epoch >= event.epoch:
-                    epochs = epochs[:-1]
-                self.expert_epochs[key] = (*epochs, event)
-                stage = self.stages.named(EXPERT_STAGES[event.kind])
-                stage.part_units += share - self.training.get(key, 0.0)
-                self.training[key] = share
-                stage.progress(seconds)
+                self._train(event, seconds)
             case e.StageProgress():
                 done = float(event.done)
                 self._own("stages")
@@ -227,6 +217,20 @@ class RunState:
             case e.RunBroke():
                 self.failures = (*self.failures, event)
                 self.end("failed", seconds)
+
+    def _train(self, event: e.ExpertEpoch, seconds: float) -> None:
+        share = event.epoch / max(1, event.epochs)
+        self._own("expert_epochs", "training", "stages")
+        key = (event.kind, event.expert)
+        epochs = self.expert_epochs.get(key, ())
+        # An expert that is trained again, after a crash, tells some of its epochs again.
+        while epochs and epochs[-1].epoch >= event.epoch:
+            epochs = epochs[:-1]
+        self.expert_epochs[key] = (*epochs, event)
+        stage = self.stages.named(EXPERT_STAGES[event.kind])
+        stage.part_units += share - self.training.get(key, 0.0)
+        self.training[key] = share
+        stage.progress(seconds)
 
     def _resume(self, event: e.RunStarted, seconds: float) -> None:
         """Goes back to the last checkpoint: what lies past it comes again."""
@@ -344,7 +348,7 @@ class RunView:
     at: int | None = None
     alive: bool = False
     console: tuple[str, ...] = ()
-    manifest: Mapping[str, Any] = field(default_factory=dict)
+    manifest: Manifest = field(default_factory=Manifest)
     notes: Notes = field(default_factory=Notes)
     confusion: Confusion | None = None
     stored: str = ""

@@ -12,6 +12,7 @@ from textual.color import Color
 from textual.content import Content
 from textual.filter import LineFilter
 from textual.geometry import Size
+from textual.markup import escape
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.style import Style
@@ -64,6 +65,11 @@ class LazyLines(Generic[Item]):
     def __getitem__(self, index: int, /) -> Content:
         entry = self.entries[index]
         return entry if isinstance(entry, Content) else self.make(entry)
+
+
+def unmarked(text: str) -> str:
+    """As `clean`, for what Textual reads as markup, such as the command palette: brackets stay brackets."""
+    return escape(clean(text))
 
 
 def fit(text: str, width: int, right: bool = False) -> str:

@@ -16,10 +16,13 @@ from engine.resume import refuse_changed_settings
 from engine.run.device_profiles import device_for
 from engine.run.errors import InputError
 from engine.run.estimate import estimate_for_manifest
-from engine.run.folder import RunFolder
-from engine.run.presets import DeletedSettingWarning, load_preset
+from engine.run.event_log import EventLog
+from engine.run.events import Event, RunStarted, Warned
+from engine.run.folder import RunFolder, write_atomically
+from engine.run.manifest import change_manifest, read_manifest
+from engine.run.presets import DeletedSettingWarning, dump, load_preset
 from engine.run.settings import settings_hash
-from tests.engine.tiny_run import CPU, tiny_settings
+from tests.engine.tiny_run import CPU, tiny_context, tiny_settings
 
 
 def test_it_names_settings_code_versions_and_device(tmp_path: Path) -> None:
@@ -101,3 +104,64 @@ def test_a_run_whose_settings_were_changed_is_not_resumed(tmp_path):
     refuse_changed_settings(folder, tiny_settings())
     with pytest.raises(InputError, match="settings were changed since the run began"):
         refuse_changed_settings(folder, tiny_settings("datm"))
+
+
+def test_what_is_cached_of_another_origin_is_told_once_and_refused_where_the_same_bytes_are_promised(
+    tmp_path: Path,
+) -> None:
+    events = list[Event]()
+    context = tiny_context(tmp_path, tiny_settings(), events)
+    write_manifest(context.folder, context.settings, CPU)
+    here = manifest.origin_here(CPU, compiled=False)
+    manifest.check_cached(context, "experts", [here, here], here)
+    assert events == []
+    other = here.model_copy(update={"threads": 99})
+    manifest.check_cached(context, "experts", [here, other, other, None], here)
+    (told,) = events
+    threads = f"threads 99 (here {here.threads})"
+    how = f"3 of 4 are of another origin: {threads}; or not known"
+    assert isinstance(told, Warned) and told.message == f"experts from the cache: {how}"
+    assert list(read_manifest(context.folder).mixture()) == [f"experts: {how}"]
+    change_manifest(context.folder, same_bytes=True)
+    write_manifest(context.folder, context.settings, CPU)
+    with pytest.raises(InputError, match="--same-bytes: experts from the cache: 1 of 1 are of another origin"):
+        manifest.check_cached(context, "experts", [other], here)
+
+
+def test_each_worker_is_added_and_one_of_another_origin_is_told(tmp_path: Path) -> None:
+    events = list[Event]()
+    context = tiny_context(tmp_path, tiny_settings(), events)
+    context.folder.checkpoint.mkdir()
+    for _ in range(2):
+        write_manifest(context.folder, context.settings, CPU)
+        manifest.check_workers(context)
+        manifest.record_worker(context)
+    workers = read_manifest(context.folder).workers
+    assert len(workers) == 2 and workers[0].host and not events
+    change_manifest(context.folder, workers=[workers[0].model_copy(update={"threads": 99})])
+    write_manifest(context.folder, context.settings, CPU)
+    manifest.check_workers(context)
+    (told,) = events
+    assert isinstance(told, Warned) and "worker of this run was of another origin: threads 99" in told.message
+    change_manifest(context.folder, same_bytes=True)
+    with pytest.raises(InputError, match="--same-bytes"):
+        manifest.check_workers(context)
+    # A run that begins anew was made by nobody yet.
+    context.folder.checkpoint.rmdir()
+    write_manifest(context.folder, context.settings, CPU)
+    assert read_manifest(context.folder).workers == []
+
+
+def test_a_finished_run_with_edited_settings_is_not_gone_on_with(tmp_path: Path) -> None:
+    folder, settings, edited = RunFolder(tmp_path), tiny_settings(), tiny_settings(seed=1)
+    write_atomically(folder.distilled, b"")
+    write_manifest(folder, settings, CPU)
+    refuse_changed_settings(folder, settings)
+    folder.config.write_text(dump(edited))
+    for lost in (False, True):  # the events know the hash too
+        with pytest.raises(InputError, match="the settings were changed since the run began"):
+            refuse_changed_settings(folder, edited)
+        with EventLog(folder.events) as log:
+            hash_of = settings_hash(settings)
+            log.emit(RunStarted("r", "ltdd", "digits", 50.0, 1, 0, "convnet", "cpu", [], 4, hash_of, 1))
+        folder.manifest.unlink(missing_ok=lost)

@@ -55,7 +55,8 @@ def test_a_recorder_keeps_copies_of_the_epochs_that_are_read_again_and_of_the_la
     for _ in range(5):
         theta += 1
         recorder.record(theta)
-    results = [ClassFigures(torch.tensor([[4]]), torch.tensor([confidence])) for confidence in (60.0, 70.0)]
+    right = torch.ones(4, dtype=torch.bool)
+    results = [ClassFigures(torch.tensor([[4]]), torch.tensor([of]), right) for of in (60.0, 70.0)]
     first, second = recorder.finish(theta, results, [[1.0], [2.0]])
     theta.zero_()
     for trajectory in (first, second):

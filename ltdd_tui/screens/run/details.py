@@ -59,8 +59,8 @@ def use_lines(state: RunState, width: int) -> Iterator[Content]:
 def _facts(view: RunView, now: float) -> Iterator[tuple[str, str]]:
     state, settings, manifest = view.state, view.settings, view.manifest
     reading, started = state.reading, state.started
-    device = reading.device if reading else started.device if started else str(manifest.get("device", ""))
-    named = str(manifest.get("device_name", ""))
+    device = reading.device if reading else started.device if started else manifest.device
+    named = manifest.device_name
     if device:
         yield "device", f"{device} ({named})" if named else device
     if reading and reading.memory_gib is not None:
@@ -76,10 +76,10 @@ def _facts(view: RunView, now: float) -> Iterator[tuple[str, str]]:
         yield "published", f"{percent(expected.accuracy)} [{expected.source}]"
     if started:
         yield "settings", started.settings_hash
-    versions, commit = manifest.get("versions"), manifest.get("commit")
-    if isinstance(versions, dict):
+    if versions := manifest.versions:
         software = ", ".join(f"{name} {versions[name]}" for name in ("ltdd-tui", "torch") if name in versions)
-        yield "software", software + (f", commit {str(commit)[:7]}" if commit else "")
+        yield "software", software + (f", commit {manifest.commit[:7]}" if manifest.commit else "")
+    yield from (("origins", told) for told in manifest.mixture())
     if state.first_seconds is not None:
         yield "started", time.strftime("%Y-%m-%d %H:%M", time.localtime(state.first_seconds))
     yield "folder", str(view.folder.root)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import zipfile
 from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
@@ -92,6 +93,17 @@ def test_without_a_model_or_with_a_damaged_one_it_is_said_what_writes_it(tmp_pat
             folder.model.write_bytes(content)
         with pytest.raises(InputError, match=f"`ltdd-tui export {folder.root} --model` trains and writes one"):
             read_model(folder)
+
+
+def test_a_flipped_bit_in_a_model_is_noticed(finished: Context, tmp_path: Path) -> None:
+    folder, content = RunFolder(tmp_path), bytearray(finished.folder.model.read_bytes())
+    with zipfile.ZipFile(finished.folder.model) as file:
+        largest = max(file.infolist(), key=lambda part: part.file_size)
+    content[largest.header_offset + 200 + largest.file_size // 2] ^= 1
+    folder.result.mkdir()
+    folder.model.write_bytes(content)
+    with pytest.raises(InputError, match="its content does not match its checksum"):
+        read_model(folder)
 
 
 def test_the_cards_way_to_ask_the_model_needs_pytorch_alone(finished: Context, capsys: pytest.CaptureFixture) -> None:

@@ -36,7 +36,7 @@ from tests.engine.tiny_run import tiny_context, tiny_data, tiny_set, tiny_settin
 def evaluated(context: Context, key: str) -> tuple[Evaluated, list[list[int]] | None]:
     data = tiny_data(context.settings)
     target = synthetic_target(context, data, "final", key, 3, tiny_set(data))
-    return evaluate(context, data, target, "convnet", 2), summed_confusion(context, target, "convnet", 2)
+    return evaluate(context, data, target, "convnet", 2), summed_confusion(context, data, target, "convnet", 2)
 
 
 def test_rows_are_true_classes_and_the_diagonal_gives_the_accuracies(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from engine.run import events as e
 from engine.run.event_log import EventLog
 from engine.run.folder import RunFolder
+from engine.run.manifest import Manifest
 from ltdd_tui.runs import index, live
 from ltdd_tui.runs.index import RunIndex
 from ltdd_tui.runs.live import LiveRun, replayed
@@ -30,7 +31,7 @@ def test_the_view_stays_the_same_until_something_happens(tmp_path: Path) -> None
     assert live.view.console == ("the worker speaks",) and live.view.version == view.version + 1
     folder.manifest.write_text('{"device_name": "H200"}')
     live.read()
-    assert live.view.manifest == {"device_name": "H200"} and live.view.state is view.state
+    assert live.view.manifest.device_name == "H200" and live.view.state is view.state
     EventLog(folder.events).emit(e.Warned("something"))
     live.read()
     assert live.view.log[-1].text == "warning: something" and live.view.version == view.version + 3
@@ -107,7 +108,7 @@ def test_a_damaged_manifest_and_settings_count_as_none(tmp_path: Path) -> None:
     folder.config.write_text("ipc: many\n")
     live = LiveRun(folder)
     live.read()
-    assert live.view.settings is None and live.view.manifest == {}
+    assert live.view.settings is None and live.view.manifest == Manifest()
 
 
 def test_a_run_begun_anew_in_the_same_folder_has_a_log_of_its_own(tmp_path: Path) -> None:

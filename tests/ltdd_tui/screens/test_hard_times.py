@@ -116,7 +116,7 @@ def test_names_that_steer_terminals_or_are_markup(add: Add) -> None:
             await sees(pilot, shown, r"\x1b[2J")
             assert not CONTROL_CHARACTER.search(text(pilot).replace("\n", ""))
         await pilot.press("ctrl+p", *"openrun")
-        await sees(pilot, "Open run [b]")
+        await sees(pilot, r"Open run [b]\x1b[2J")
         assert not CONTROL_CHARACTER.search(text(pilot).replace("\n", ""))
 
     drive((160, 50), test)

@@ -1,0 +1,120 @@
+"""JSON files of a run that hold something else than they should: it is listed, shown and watched without them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from engine.run.errors import InputError
+from engine.run.folder import RunFolder
+from engine.run.manifest import Manifest, read_manifest
+from engine.run.metrics import whole_metrics
+from engine.run.scores import read_scores
+from ltdd_tui.cli.results import show_run
+from ltdd_tui.runs.confusion import read_confusion
+from ltdd_tui.runs.index import examined
+from ltdd_tui.runs.live import LiveRun
+from ltdd_tui.runs.results import RunSummaryReader
+from tests.ltdd_tui.recorded import record
+
+FILES = ("manifest.json", "notes.json", "result/metrics.json", "result/confusion.json", "result/scores.json")
+DAMAGES: dict[str, bytes | None] = {
+    "empty": b"",
+    "object": b"{}",
+    "list": b"[]",
+    "text": b'"a text"',
+    "number": b"7",
+    "null": b"null",
+    "NaN": b"NaN",
+    "deep list": b"[" * 100_000 + b"]" * 100_000,
+    "deep object": b'{"final":' * 100_000 + b"1" + b"}" * 100_000,
+    "long number": b"1" * 10_000,
+    "no text": b"\xff\xfe\x00" * 9,
+    "a FIFO": None,
+    "a folder": None,
+}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return record(tmp_path_factory.mktemp("runs") / "demo", "done", 3)
+
+
+@contextlib.contextmanager
+def damaged(folder: RunFolder, name: str, damage: str | bytes) -> Iterator[None]:
+    """The run with one file replaced; it is put back."""
+    path, kept = folder.root / name, folder.root / "kept"
+    there = path.exists()
+    if there:
+        path.rename(kept)
+    content = DAMAGES[damage] if isinstance(damage, str) else damage
+    if content is not None:
+        path.write_bytes(content)
+    elif damage == "a FIFO":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    yield
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if there:
+        kept.rename(path)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_is_something_else_is_as_good_as_none(whole: RunFolder, name: str) -> None:
+    with_it = examined(whole).run.accuracy_mean
+    for damage in DAMAGES:
+        with damaged(whole, name, damage):
+            entry = examined(whole)
+            assert entry.damage == "", damage
+            assert entry.run.accuracy_mean == (None if "metrics" in name else with_it), damage
+            assert bool(whole_metrics(whole)[0]) == ("metrics" not in name), damage
+            if name == "manifest.json":
+                assert read_manifest(whole) == Manifest(), damage
+            assert read_confusion(whole.confusion) is None or "confusion" not in name
+            assert read_scores(whole)[0] is None, damage
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_run_with_a_file_that_is_something_else_is_shown_and_watched(whole: RunFolder, name: str) -> None:
+    with damaged(whole, name, "deep list"):
+        live = LiveRun(whole)
+        while not live.read():
+            pass
+        assert live.view.state.status == "done"
+        summary = RunSummaryReader(whole)
+        while not summary.read():
+            pass
+        with pytest.raises(InputError) if "metrics" in name else contextlib.nullcontext():
+            show_run(str(whole.root), whole.root.parent)
+
+
+@pytest.mark.parametrize(
+    ("changes", "left_out"),
+    [
+        ({"verdict": "use it"}, "verdict"),
+        ({"regimes": [1]}, "regimes"),
+        ({"stage_seconds": {"distill": 1e300}}, "stage_seconds.distill"),
+        ({"experts": {f"kind {number}": 7 for number in range(300)}}, "280 more like these"),
+        ({"arch": 7}, "arch"),
+    ],
+)
+def test_of_metrics_that_are_odd_in_part_the_rest_is_shown_and_nothing_goes_on_from_them(
+    whole: RunFolder, changes: dict[str, Any], left_out: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = json.loads(whole.metrics.read_text())
+    metrics.pop("checksum", None)
+    with damaged(whole, "result/metrics.json", json.dumps(metrics | changes).encode()):
+        assert examined(whole).run.accuracy_mean == metrics["final"]["accuracy_mean"]
+        show_run(str(whole.root), whole.root.parent, as_json=True)
+        said = capsys.readouterr()
+        assert json.loads(said.out)["final"]["accuracy_mean"] == metrics["final"]["accuracy_mean"]
+        assert left_out in said.err
+        kept, faults = whole_metrics(whole)
+        assert not kept and faults
