@@ -29,10 +29,10 @@ _CHUNK = 1 << 20
 
 
 class DamagedFile(ValueError):
-    """The content of a file is not what was written: its checksum differs."""
+    """The content of a file is not what was written: its checksum differs, or it has none and its form is wrong."""
 
-    def __init__(self) -> None:
-        super().__init__("its content does not match its checksum")
+    def __init__(self, what: str = "its content does not match its checksum") -> None:
+        super().__init__(what)
 
 
 def sealed_safetensors(content: bytes) -> bytes:
@@ -95,6 +95,15 @@ def parsed_line(line: str) -> Any:
     except ValueError:
         # File names that are not UTF-8 hold lone surrogates, which only Python's own parser reads.
         return json.loads(line)
+
+
+def check_form(begin: bytes, size: int) -> None:
+    """Raises DamagedFile unless a file of `size` bytes that begins so can be a safetensors file.
+
+    For those of older versions, which hold no checksum.
+    """
+    if begin[8:9] != b"{" or not 2 <= int.from_bytes(begin[:8], "little") <= size - 8:
+        raise DamagedFile("it is no safetensors file")
 
 
 def _with_checksum(head: bytes, data: bytes | memoryview = b"") -> bytes:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from engine.run.checksums import sealed_line
+from engine.run.errors import RunFailed
 from engine.run.events import (
     Event,
     RunBroke,
@@ -32,14 +33,21 @@ _PIECE_BYTES = 1 << 20
 class EventLog:
     """Appends events to a file, one line each, and continues its numbering; `stage` is the last that began, or "".
 
-    As a context manager it closes the file at the end of the block.
+    As a context manager it closes the file at the end of the block. Raises RunFailed where the file cannot be made.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self._clock, self._path, self.stage = clock, path, ""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
-        self._seq = _close_torn_line(self._file)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+            self._seq = _close_torn_line(self._file)
+        except OSError as error:
+            # Nobody can be told by events, so the console has to say it in a sentence.
+            what = f"cannot be opened: {error.strerror or error}"
+            raise RunFailed(
+                what, str(path), "a run tells all that it does there; make room, or look at the disk"
+            ) from None
 
     def __enter__(self) -> EventLog:
         return self

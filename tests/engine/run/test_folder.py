@@ -13,6 +13,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+import torch
+from safetensors.torch import save
 
 from engine.run.errors import InputError, RunFailed
 from engine.run.event_log import EventLog
@@ -223,6 +225,26 @@ def test_a_line_that_is_written_in_parts_is_completed_and_one_that_cannot_be_lea
         log.emit(Checkpointed(3))
     read = [decode(line) for line in path.read_text().splitlines()]
     assert [item.event for item in read if isinstance(item, Stamped)] == [Checkpointed(2), Checkpointed(3)]
+
+
+def test_events_that_cannot_be_opened_fail_the_run_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunFailed, match="cannot be opened: ") as failed:
+        EventLog(tmp_path / "file" / "events.jsonl")
+    assert failed.value.faults[0].where.endswith("events.jsonl") and failed.value.faults[0].hint
+
+
+def test_a_result_of_another_form_is_damaged_also_without_a_checksum(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.result.mkdir()
+    for content, damaged in (
+        (save({"images": torch.ones(2)}), False),
+        (b"{}", True),
+        (b"", True),
+        (b"[1, 2, 3]", True),
+    ):
+        folder.distilled.write_bytes(content)
+        assert bool(folder.damaged_result()) == damaged, content
 
 
 def test_what_writers_that_died_left_unfinished_is_cleared_and_nothing_else(tmp_path: Path) -> None:
