@@ -27,11 +27,12 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command of the worker and returns its exit code; errors go to events.jsonl and to stderr."""
     arguments = _parser().parse_args(argv)
     try:
-        # Before torch is loaded, which takes seconds.
-        if arguments.command == "run" and not RunFolder(arguments.folder).exists():
+        alone = "RANK" not in os.environ
+        # Before torch is loaded, which takes seconds. Of torchrun's processes only one needs the folder.
+        if arguments.command == "run" and alone and not RunFolder(arguments.folder).exists():
             raise InputError("there is no such run", str(arguments.folder), "it was deleted or moved")
         # Of torchrun's processes only one holds the folder, and the others wait for it with torch.
-        if arguments.command == "run" and arguments.after and "RANK" not in os.environ:
+        if arguments.command == "run" and arguments.after and alone:
             folder = RunFolder(arguments.folder)
             with folder.held():
                 requests = stop_signals()
