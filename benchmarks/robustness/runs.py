@@ -171,9 +171,7 @@ class Interrupted:
                 case += f", {sent.name} in {_stage(folder)}"
                 if answer.breakage not in (None, "killed by SIGKILL", "killed by SIGTERM"):
                     return Outcome(answer.breakage, case, answer.err[-2000:])
-            answer = self._forks.run(worker, arguments(folder), home, home / "output")
-            outcome = judged(answer, folder, reference.folder, case)
-            return Outcome("refused to go on", case, outcome.detail) if outcome.outcome == REFUSED else outcome
+            return self._resumed(home, folder, reference, case)
 
     def fault(self, number: int) -> Outcome:
         """A run whose n-th call that writes fails, then resumed where that stopped it."""
@@ -189,10 +187,13 @@ class Interrupted:
                 return Outcome(answer.breakage, f"{case}, in {_stage(folder)}", answer.err[-2000:])
             if not was_killed and not answer.refused:
                 return Outcome("failed without a reason", f"{case}, in {_stage(folder)}", answer.err[-2000:])
-            case += f", in {_stage(folder)}, resumed"
-            return judged(
-                self._forks.run(worker, arguments(folder), home, home / "output"), folder, reference.folder, case
-            )
+            return self._resumed(home, folder, reference, f"{case}, in {_stage(folder)}, resumed")
+
+    def _resumed(self, home: Path, folder: RunFolder, reference: Reference, case: str) -> Outcome:
+        """How the run goes on where nothing disturbs it: here a refusal is a failure."""
+        answer = self._forks.run(worker, arguments(folder), home, home / "output")
+        outcome = judged(answer, folder, reference.folder, case)
+        return Outcome("refused to go on", case, outcome.detail) if outcome.outcome == REFUSED else outcome
 
 
 def _has_bytes(folder: RunFolder, size: float) -> bool:

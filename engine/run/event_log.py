@@ -23,7 +23,7 @@ from engine.run.events import (
     type_name,
 )
 from engine.run.locks import run_is_gone
-from engine.run.regular_files import open_regular
+from engine.run.regular_files import open_regular, opened_if_regular
 
 Kind = TypeVar("Kind", bound=Event)
 
@@ -40,7 +40,7 @@ class EventLog:
         self._clock, self._path, self.stage = clock, path, ""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+            self._file = opened_if_regular(str(path), os.O_RDWR | os.O_APPEND | os.O_CREAT)
             self._seq = _close_torn_line(self._file)
         except OSError as error:
             # Nobody can be told by events, so the console has to say it in a sentence.

@@ -192,13 +192,13 @@ def write_json(path: Path, value: Any, sync: bool = True, sealed: bool = False) 
     write_atomically(path, sealed_json(value) if sealed else json.dumps(value, indent=2) + "\n", sync)
 
 
-def size_of(folder: Path) -> int:
-    """Bytes of all files below a folder; what vanishes while it is counted counts as nothing."""
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder; what vanishes while it is counted counts as nothing."""
+    files = [Path(base, name) for base, _, names in os.walk(path) for name in names]
     total = 0
-    for base, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += os.lstat(os.path.join(base, name)).st_size
+    for file in [path] if path.is_file() else files:
+        with contextlib.suppress(OSError):
+            total += os.lstat(file).st_size
     return total
 
 

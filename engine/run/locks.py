@@ -64,10 +64,14 @@ def exclusive(lock: Path, held: str, hint: str = "") -> Iterator[None]:
     """Holds the lock file for this process.
 
     Raises LockHeld, with the words `held` and `hint`, where another one has it, and InputError on a file system
-    without locks.
+    without locks, or for what is no regular file.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with open(lock, "a", opener=opened_if_regular) as file:
+    try:
+        opened = open(lock, "a", opener=opened_if_regular)  # noqa: SIM115
+    except OSError as error:
+        raise InputError(f"the lock cannot be opened: {error.strerror}", str(lock), "take it away") from None
+    with opened as file:
         try:
             taken = _taken(file)
         except OSError as error:

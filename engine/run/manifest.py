@@ -102,12 +102,16 @@ class Manifest(BaseModel, strict=True, extra="allow", populate_by_name=True):
 
     def mixture(self) -> Iterator[str]:
         """What was made by different origins, in a sentence each; nothing where all is of one."""
-        by_origin: dict[str, list[str]] = {}
+        kinds: list[Worker] = []
         for worker in self.made_by:
-            by_origin.setdefault(str(worker), []).append(worker.host)
-        if len(by_origin) > 1:
-            told = [" on ".join(filter(None, (origin, hosts[0]))) for origin, hosts in by_origin.items()]
-            yield f"made by {len(told)} workers: {listed(told, separator='; ')}"
+            if all(worker.differences(other) for other in kinds):
+                kinds.append(worker)
+        if len(kinds) > 1:
+            told = [" on ".join(filter(None, (str(worker), worker.host))) for worker in kinds]
+            # What the words for an origin leave out, such as the compiler.
+            if len(set(map(str, kinds))) < len(kinds):
+                told.append(", ".join(kinds[-1].differences(kinds[0])))
+            yield f"made by {len(kinds)} workers: {listed(told, separator='; ')}"
         yield from (f"{what}: {how}" for what, how in self.other_origins.items())
 
 

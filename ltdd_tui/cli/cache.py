@@ -72,9 +72,10 @@ def cache_entries(runs_dir: Path) -> list[CacheEntry]:
         kind = str(about.get("kind", "unknown experts"))
         kind += " experts" if kind in ("representation", "classifier") else ""
         used, runs = _changed(path / ABOUT) or _changed(path), tuple(users.get(path, ()))
-        entries.append(CacheEntry(kind, path, used, size_of(path), _made_by(about), runs))
+        # Imported ones are copies of files that may be gone: no run can make them again.
+        entries.append(CacheEntry(kind, path, used, size_of(path), _made_by(about), runs, "source" not in about))
     entries += [
-        CacheEntry("evaluation", path, _changed(path), path.stat().st_size)
+        CacheEntry("evaluation", path, _changed(path), size_of(path))
         for path in _below(evaluations_root())
         if path.is_file()
     ]

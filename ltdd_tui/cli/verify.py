@@ -72,7 +72,8 @@ class Verified:
     def summary(self, seconds: float) -> str:
         """What was looked at, in a sentence."""
         older = f", {self.without:,} without a checksum" if self.without else ""
-        return f"{self.files:,} files, {size(self.bytes)}, in {seconds:.1f} s{older}: {len(self.faults):,} faults"
+        found = f"{len(self.faults):,} fault{'s' * (len(self.faults) != 1)}"
+        return f"{self.files:,} files, {size(self.bytes)}, in {seconds:.1f} s{older}: {found}"
 
 
 def _check_safetensors(path: Path) -> bool:

@@ -65,6 +65,16 @@ def test_a_damaged_manifest_is_replaced(tmp_path: Path) -> None:
     assert json.loads(folder.manifest.read_text())["created"]
 
 
+def test_that_a_damaged_manifest_named_other_workers_stays_told(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    write_manifest(folder, tiny_settings(), CPU)
+    folder.checkpoint.mkdir()
+    folder.manifest.write_bytes(folder.manifest.read_bytes().replace(b"cpu", b"cpv"))
+    for _ in range(2):
+        write_manifest(folder, tiny_settings(), CPU)
+        assert [told for told in read_manifest(folder).mixture() if "manifest.json was damaged" in told]
+
+
 def test_another_repository_around_an_installed_package_is_not_taken_for_ours(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / ".git").mkdir()
     monkeypatch.setattr(manifest, "_CODE", tmp_path / "site-packages")
