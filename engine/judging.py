@@ -261,12 +261,18 @@ def _after_divergence(
     what, where, hint = error.faults[0].what, error.faults[0].where, error.faults[0].hint
     if len(state.recovered) < context.settings.matching.max_recoveries:
         recover(context, start, state, f"{where}: {what}")
+        # The state that it has gone back to is on the disk: a safe point.
+        context.check_stop()
         return "recover"
     if state.recovered:
         what += f", also with all rates divided by {2 ** len(state.recovered)}"
-    if not data.chooses:
+    if not context.settings.validation.share:
         raise Diverged(what, where, hint)
-    return _without_gain(context, state, what)
+    if data.chooses:
+        return _without_gain(context, state, what)
+    # No class could spare images to choose by. Never worse than its start: the run ends with what it has.
+    context.emit(Chosen("stop", f"iteration {state.iteration}", what, state.iteration))
+    return "stop"
 
 
 def _has_rates(settings: RunSettings) -> bool:

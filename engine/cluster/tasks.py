@@ -233,6 +233,8 @@ def run_cell(task: CellTask, board: Any) -> Outcome:
     if task.begun is not None and not run.is_running() and not is_further(run, task.begun):
         unpack(task.begun, run)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # Only a run that is there can be held: on this node it may be new.
+    run.root.mkdir(parents=True, exist_ok=True)
     try:
         with held_soon(run), _as_rank(task.environment):
             if at_rest(cell, run).state != "finished":

@@ -46,7 +46,8 @@ class Feed:
         self._file_id: tuple[int, int] | None = None
         self._torn = bytearray()
         self._is_too_long = False
-        self._fault = ""
+        # Why the file cannot be read, as the system says it; empty where it can.
+        self.unreadable = ""
         self._skipped_lines = 0
 
     def read_new(self, budget_seconds: float = 0.1) -> list[Stamped | Warned]:
@@ -54,6 +55,7 @@ class Feed:
         deadline = time.monotonic() + budget_seconds
         try:
             with open_regular(self.path) as file:
+                self.unreadable = ""
                 items = self._notice_restart(os.fstat(file.fileno()))
                 file.seek(self._offset)
                 self.caught_up = False
@@ -72,8 +74,9 @@ class Feed:
             return []
         except OSError as error:
             self.caught_up = True
-            told_before, self._fault = self._fault, f"the events cannot be read: {error.strerror}"
-            return [] if told_before == self._fault else [Warned(self._fault)]
+            told_before, self.unreadable = self.unreadable, error.strerror or str(error)
+            told = self.unreadable == told_before
+            return [] if told else [Warned(f"the events cannot be read: {self.unreadable}")]
 
     def read_all(self) -> list[Stamped | Warned]:
         """Everything up to the present end of the file, however long it takes."""

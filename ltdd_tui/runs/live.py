@@ -61,6 +61,11 @@ class RunStateReader:
         return caught_up and (self.alive or not self.state.is_under_way or size == events_size(self.folder))
 
     @property
+    def unreadable(self) -> str:
+        """Why the events cannot be read, as the system says it; empty where they can."""
+        return self._feed.unreadable
+
+    @property
     def seen_state(self) -> RunState:
         """A snapshot of the state, crashed where its worker died; trust that after a `take_new` that was all."""
         return crashed_if_worker_died(self.state.snapshot(), self.alive)
@@ -146,6 +151,11 @@ class LiveRun:
         if after.state is not before.state or _without_events(after) != _without_events(before):
             self.view = replace(after, version=before.version + 1)
         return settled
+
+    @property
+    def unreadable(self) -> str:
+        """As of RunStateReader."""
+        return self._watched.unreadable
 
     def _add_to_log(self, item: Stamped | Warned, state: RunState) -> None:
         text = log_message(item, state)

@@ -118,12 +118,10 @@ class CompareScreen(Screen[None]):
 
     async def _read(self, run: LiveRun) -> bool:
         """Whether that was all there is of a run; one whose files may not be read is told in the title."""
-        try:
-            caught_up = await asyncio.to_thread(run.read, READ_SECONDS)
-        except OSError as error:
-            self._unreadable[run.folder.name] = error.strerror or str(error)
-            return True
+        caught_up = await asyncio.to_thread(run.read, READ_SECONDS)
         self._unreadable.pop(run.folder.name, None)
+        if run.unreadable:
+            self._unreadable[run.folder.name] = run.unreadable
         return caught_up
 
     def _draw(self) -> None:

@@ -178,6 +178,7 @@ def test_a_lost_cell_whose_lock_is_not_freed_is_told_and_the_others_are_done(
     def run_cell(task: CellTask, _: object) -> Outcome:
         run = RunFolder(tmp_path / "sweep" / task.cell.name)
         if task.cell.name == "random":
+            run.root.mkdir(parents=True, exist_ok=True)
             locks.enter_context(run.held())
             raise RayError("its node died")
         if task.cell.name == "ltdd":  # as run_cell says it

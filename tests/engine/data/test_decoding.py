@@ -200,7 +200,7 @@ def test_what_the_system_lacks_is_blamed_on_no_image(
 ) -> None:
     error = MemoryError() if code is None else OSError(code, os.strerror(code))
 
-    def fails(*_: object) -> None:
+    def fails(*_: object, **__: object) -> None:
         raise error
 
     file = save(tmp_path / "ramp.png", RAMP.astype(np.uint8))

@@ -62,6 +62,7 @@ def test_metrics_hold_every_key_of_the_contract(finished: RunFolder) -> None:
     metrics, settings = metrics_of(finished.root), tiny_settings()
     assert set(metrics) == {
         "checksum",
+        "recovered",
         "schema",
         "method",
         "dataset",

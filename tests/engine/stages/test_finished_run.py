@@ -14,7 +14,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from engine.__main__ import main as worker_main
-from engine.checkpoints import best_check, load_set, save_set
+from engine.checkpoints import load_set, save_set
 from engine.distilled import DistilledSet, load_teacher
 from engine.matching.synthetic import Synthetic
 from engine.pipeline import evaluate_again, keep_teacher
@@ -22,7 +22,7 @@ from engine.results.files import write_image_folder
 from engine.results.trio_readme import TrioFacts, trio_readme
 from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, Event, RunFinished
-from engine.run.folder import cache_root, folder_names, write_atomically
+from engine.run.folder import cache_root, folder_names
 from engine.stages.export import export_copies
 from tests.engine.tiny_run import finish_run, tiny_context, tiny_settings
 
@@ -281,15 +281,12 @@ def test_a_place_where_no_copy_can_lie_is_refused(tmp_path: Path) -> None:
         export_copies(context, tmp_path / "file" / "below", None)
 
 
-def test_damaged_evaluations_are_redone_and_damaged_checks_and_sets_are_refused(tmp_path: Path) -> None:
+def test_damaged_evaluations_are_redone_and_missing_sets_are_refused(tmp_path: Path) -> None:
     context = finish_run(tmp_path)
     evaluate_again(context, ["vgg11"], 1)
     for file in [*context.folder.evaluations.iterdir(), context.folder.checkpoint / "seconds.json"]:
         file.write_text('{"per')
     evaluate_again(tiny_context(tmp_path, tiny_settings()), ["vgg11"], 1)
-    write_atomically(context.folder.checkpoint / "checks.json", "")
-    with pytest.raises(RunFailed, match="damaged"):
-        best_check(context.folder)
     with pytest.raises(RunFailed, match="missing"):
         load_set(context.folder, 7, context.device)
 

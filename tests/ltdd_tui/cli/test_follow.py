@@ -55,7 +55,8 @@ def test_json_prints_the_events_as_written(command: Callable, make_run: Callable
     root = make_run()
     done = command("resume", "first", "--json")
     assert done.code == 0
-    assert done.out == (root / "events.jsonl").read_text()
+    # Their checksums are between the file and its reader.
+    assert done.out == re.sub(r',"crc32":"[0-9a-f]{8}"}', "}", (root / "events.jsonl").read_text())
     assert [json.loads(line)["type"] for line in done.out.splitlines()][-1] == "run_finished"
     assert command("watch", "first", "--json").out == done.out
 

@@ -230,6 +230,7 @@ async def test_preferences_in_a_folder_that_may_not_be_read_are_told(
 
     for name in ("stat", "lstat", "read_text"):
         monkeypatch.setattr(Path, name, denied)
+    monkeypatch.setattr("engine.run.regular_files.os.open", denied)
     preferences, (fault,) = load_preferences()
     assert preferences == Preferences() and fault.what == "cannot be read: Permission denied"
     assert path.name in fault.where

@@ -62,7 +62,8 @@ async def test_a_cell_that_ends_fills_its_place(folder: RunFolder, monkeypatch: 
     monkeypatch.setattr(sweep_screen, "LOOK_SECONDS", 0.05)
     async with shown(folder) as pilot:
         cell = RunFolder(folder.root / "datm-if10-seed1")
-        write_json(cell.metrics, {"final": {"accuracy_mean": 61.0}, "stage_seconds": {"distill": 60.0}})
+        final = {"accuracy_mean": 61.0, "accuracy_std": 0.1, "repeats": 2, "per_class": [61.0], "groups": {}}
+        write_json(cell.metrics, {"final": final, "stage_seconds": {"distill": 60.0}})
         write_atomically(cell.distilled, b"")
         with open(cell.events, "a") as events:
             events.write('{"v":1,"seq":9,"t":1e9,"type":"run_finished","accuracy_mean":61.0,"accuracy_std":0.1}\n')
