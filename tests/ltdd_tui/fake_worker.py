@@ -138,7 +138,7 @@ def write_metrics(folder: RunFolder, final: e.Evaluated) -> None:
     names = ("accuracy_mean", "accuracy_std", "repeats", "per_class", "groups", "iteration")
     figures = {key: value for key, value in asdict(final).items() if key in names}
     folder.result.mkdir(exist_ok=True)
-    folder.distilled.write_bytes(b"")
+    folder.distilled.write_bytes((2).to_bytes(8, "little") + b"{}")
     write_json(
         folder.metrics,
         {
