@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -81,7 +82,7 @@ def new(
             print_data(f"! {told} (--minutes)\n")
         _print_page(folder, looked_over, choices, estimate, machine.device_here(device).name)
     write_atomically(path, preset_text(folder, looked_over, choices))
-    print_note(f"written: {path}\nnext: ltdd-tui run {path}")
+    print_note(f"written: {path}\nnext: ltdd-tui run {shlex.quote(str(path))}")
     if looked_over.folds:
         print_note(f"that tests on one of {looked_over.folds} folds; docs/folders.md says how to run and pool them all")
 
