@@ -189,6 +189,31 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.mark.parametrize("share", [0.2, 0.0])
+def test_matching_that_cannot_begin_ends_a_run_with_its_start_where_no_class_can_spare_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    settings = choosing(max_recoveries=0)
+    validation = settings.validation.model_copy(update={"share": share, "smallest": 1000})
+    settings = settings.model_copy(update={"validation": validation})
+    events = list[Event]()
+    context, data = tiny_context(tmp_path, settings, events), tiny_data(settings)
+    assert not data.chooses
+
+    def diverges(*_: object) -> Iterator[DistillState]:
+        raise Diverged("a matching loss has exploded", "iteration 1", "lower the rates")
+        yield
+
+    monkeypatch.setattr(judging, "distill", diverges)
+    if not share:
+        with pytest.raises(Diverged):
+            judging.distill_and_check(context, data, tiny_set(data), None)
+        return
+    state = judging.distill_and_check(context, data, start := tiny_set(data), None)
+    assert state.iteration == 0 and torch.equal(state.result.images, start.images)
+    assert choices(events)["stop"].why == "a matching loss has exploded"
+
+
 @pytest.fixture(scope="module")
 def absurd(cache: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Context, list[Event]]:
     """A run with a thousand times the image_lr that would do."""
