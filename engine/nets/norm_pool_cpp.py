@@ -22,7 +22,14 @@ from torch import Tensor
 
 from engine.nets.architectures import EPSILON
 from engine.nets.norm_pool import NormPool, Saved, SavedTangent
-from engine.run.compile_policy import NATIVE_SOURCE, built_libraries, cpp_compiler, cpp_flags, library_path
+from engine.run.compile_policy import (
+    NATIVE_SOURCE,
+    built_libraries,
+    cpp_compiler,
+    cpp_flags,
+    digest_path,
+    library_path,
+)
 from engine.run.folder import is_private, write_atomically
 
 
@@ -75,7 +82,7 @@ def _build_with(compiler: str) -> BuiltLibrary:
         if library := _load_if_good(path):
             return _describe(library, path)
         try:
-            replaced = path if _digest_path(path).exists() else None
+            replaced = path if digest_path(path).exists() else None
             return _describe(_save_and_load(_compile(compiler, flags), path), path, replaced)
         except _FlagsRefused as refused:
             reason = refused
@@ -120,24 +127,20 @@ def _save_and_load(library: bytes, path: Path) -> ctypes.CDLL:
         # Atomically: two workers may build at once, and each must see a whole file or none, also after a loss of power.
         write_atomically(path, library)
         path.chmod(0o700)
-        write_atomically(_digest_path(path), hashlib.sha256(library).hexdigest())
-        _digest_path(path).chmod(0o600)
+        write_atomically(digest_path(path), hashlib.sha256(library).hexdigest())
+        digest_path(path).chmod(0o600)
     except OSError as error:
         hint = "make that folder writable, or set LTDD_CACHE to one that is"
         raise CannotBuild(f"{path.parent} cannot be written: {error.strerror}", hint) from None
     return _load(path)
 
 
-def _digest_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.sha256")
-
-
 def _load_if_good(path: Path) -> ctypes.CDLL | None:
     """The library, or None where there is none, it is damaged, or others can write it: then it is built again."""
     try:
-        if not all(is_private(own) for own in (path.parent, path, _digest_path(path))):
+        if not all(is_private(own) for own in (path.parent, path, digest_path(path))):
             return None
-        if hashlib.sha256(path.read_bytes()).hexdigest() != _digest_path(path).read_text():
+        if hashlib.sha256(path.read_bytes()).hexdigest() != digest_path(path).read_text():
             return None
         return _open(path)
     except (OSError, ValueError):

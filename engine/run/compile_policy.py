@@ -154,6 +154,11 @@ def library_path(compiler_version: str, flags: str) -> Path:
     return cache_root() / "native" / f"{_stem()}-{_hash(compiler_version)}-{flags}.so"
 
 
+def digest_path(library: Path) -> Path:
+    """Where the SHA-256 of a library is kept, without which it is not loaded."""
+    return library.with_name(f"{library.name}.sha256")
+
+
 def built_libraries() -> list[Path]:
     """The libraries built from these sources for this processor by any compiler, the fastest first."""
     folder = cache_root() / "native"

@@ -19,6 +19,7 @@ from typing import Annotated
 import typer
 
 from engine.run.checksums import DamagedFile
+from engine.run.compile_policy import digest_path
 from engine.run.errors import FAILED, Fault, InputError, escaped
 from engine.run.events import Warned, decode
 from engine.run.expert_cache import experts_root
@@ -104,7 +105,7 @@ def _check_png(path: Path) -> bool:
 
 def _check_library(path: Path) -> bool:
     with contextlib.suppress(FileNotFoundError):
-        digest = path.with_name(f"{path.name}.sha256").read_text()
+        digest = digest_path(path).read_text()
         if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
             raise DamagedFile
         return True
