@@ -50,7 +50,7 @@ def sealed_safetensors(content: bytes) -> bytes:
 def sealed_json(value: Any, indent: int | None = 2) -> bytes:
     """A value as JSON with its checksum; what is no object is put into one, under `content`.
 
-    So is an object that would be mistaken for such a one, or has a key `checksum`. `unsealed_json` gives the value back.
+    So is an object that would be mistaken for such a one, or has a key `checksum`. `unsealed_json` gives it back.
     """
     as_it_is = isinstance(value, dict) and KEY not in value and value.keys() != {"content"}
     fields = value if as_it_is else {"content": value}
