@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, NotRequired, TypedDict, TypeGuard
 
 import torch
 from torch import Tensor
 
+from engine.context import warning_of_damage
 from engine.cores import take_turn
 from engine.nets.functional import FlatNetwork, Forward
-from engine.run.events import Evaluated
+from engine.run.checksums import DamagedFile
+from engine.run.events import Emit, Evaluated
+from engine.run.folder import read_sealed_json
 from engine.run.metrics import group_means, sample_std
 from engine.run.network_cost import TEST_IMAGES_AT_ONCE
 
@@ -33,9 +37,19 @@ class NetworkResult(TypedDict):
     right: NotRequired[list[int]]
 
 
-def network_results(found: Any, classes: int) -> list[NetworkResult]:
-    """What a file of such results holds, once read as JSON; none of a file that is damaged or of another form."""
-    return found if isinstance(found, list) and all(_is_network_result(one, classes) for one in found) else []
+def read_network_results(path: Path, classes: int, emit: Emit) -> list[NetworkResult]:
+    """The results in a file, of one network or a list; none, with a Warned, of one that is damaged or holds others."""
+    try:
+        found = read_sealed_json(path)
+        results = found if isinstance(found, list) else [found]
+        if results and all(_is_network_result(one, classes) for one in results):
+            return results
+        raise DamagedFile(f"it holds no results of networks for {classes} classes")
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        emit(warning_of_damage(path, error, "these networks are trained again"))
+        return []
 
 
 def _is_network_result(found: Any, classes: int) -> TypeGuard[NetworkResult]:
