@@ -52,7 +52,7 @@ def test_bounds_go_on_after_a_stop_and_stand_in_metrics_and_rows(tmp_path: Path)
     kept = tmp_path / "parts" / "checkpoint" / "evaluations" / "bound-plain-1.json"
     kept.write_bytes(kept.read_bytes().replace(b"1", b"2", 1))
     again, told = bounds_of("parts")
-    assert [event.message for event in told if isinstance(event, Warned)][0].startswith("damaged, these networks")
+    assert next(event.message for event in told if isinstance(event, Warned)).startswith("damaged, these networks")
     assert again == whole, "the damaged one is trained again"
 
     context = tiny_context(tmp_path / "whole", settings)
