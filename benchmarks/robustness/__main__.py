@@ -85,18 +85,23 @@ def _cases(part: str, forks: Forks, work: Path, seed: int, interrupted: Callable
 
 def run_part(part: str, cases: Cases, batch: int, numbers: Sequence[int], log: Path, jobs: int) -> dict[str, Any]:
     """Does the cases that `log` does not hold, a line each, and returns the part's figures."""
-    done = dict[int, Outcome]()
+    done, seconds = dict[int, Outcome](), dict[int, float]()
     for line in log.read_text().splitlines() if log.exists() else ():
-        number, *outcome = json.loads(line)
+        number, seconds[number], *outcome = json.loads(line)
         done[number] = Outcome(*outcome)
+
+    def timed(numbers: Sequence[int]) -> tuple[list[Outcome], float]:
+        began = time.monotonic()
+        return cases(numbers), (time.monotonic() - began) / len(numbers)
+
     left = [number for number in numbers if number not in done]
     batches = [left[start : start + batch] for start in range(0, len(left), batch)]
-    began = time.monotonic()
     with ThreadPoolExecutor(jobs) as pool, open(log, "a", buffering=1) as file:
-        for own, outcomes in zip(batches, pool.map(cases, batches), strict=True):
+        for own, (outcomes, of_each) in zip(batches, pool.map(timed, batches), strict=True):
             for number, outcome in zip(own, outcomes, strict=True):
-                done[number] = outcome
-                file.write(json.dumps([number, outcome.outcome, outcome.case, outcome.detail]) + "\n")
+                done[number], seconds[number] = outcome, of_each
+                line = [number, round(of_each, 4), outcome.outcome, outcome.case, outcome.detail]
+                file.write(json.dumps(line) + "\n")
                 if outcome.outcome not in GOOD:
                     print(
                         f"{part} {number}: {outcome.outcome}: {outcome.case}\n    {outcome.detail[-300:]}", flush=True
@@ -105,7 +110,8 @@ def run_part(part: str, cases: Cases, batch: int, numbers: Sequence[int], log: P
     bad = {number: own for number, own in asked.items() if own.outcome not in GOOD}
     return {
         "cases": len(asked),
-        "seconds": round(time.monotonic() - began, 1),
+        # Of all cases one after another, also of those that an earlier call has done.
+        "seconds": round(sum(seconds[number] for number in asked), 1),
         "outcomes": dict(Counter(own.outcome for own in asked.values()).most_common()),
         "failed": len(bad),
         "failures": [[number, own.outcome, own.case] for number, own in bad.items()][:FAILURES_KEPT],

@@ -29,6 +29,8 @@ OF_FINISHED = {
     "evaluate": ("evaluate", "run", "--arch", "convnet", "--repeats", "2", "--device", "cpu"),
     "export": ("export", "run", "--images", "out/images", "--pt", "out/pt"),
 }
+WITHOUT_COPY = re.compile(r"runs/run/(config\.yaml|checkpoint/(checks\.json|sets/.*))")
+"""What a killed run cannot make again: the only files of which damage may refuse that it goes on."""
 KILLED_AT = b'"type":"matching_step","iteration":7'
 # When a file last changed, and where it is, say nothing of the run.
 VOLATILE = re.compile(r'"(?:changed|path)": [^\n]*')
@@ -186,7 +188,10 @@ class Damaged:
         outcome = self._shown(template, self._read(home), case)
         if outcome.outcome in (SAME, REFUSED, ABSENT):
             done = self._forks.run(command, [*OF_FINISHED[action], *_below(home)], home, home / "output")
-            outcome = worse(outcome, self._made(template, action, done, home, f"{case}, {action}"))
+            made = self._made(template, action, done, home, f"{case}, {action}")
+            if template == "killed" and made.outcome == REFUSED and not WITHOUT_COPY.fullmatch(file):
+                made = Outcome("refused to go on", made.case, made.detail)
+            outcome = worse(outcome, made)
         shutil.rmtree(home)
         return outcome
 
