@@ -2,6 +2,7 @@
 
 kills: runs that are killed at random moments and resumed. faults: runs whose n-th write fails, then resumed.
 damages: one file of a run or of the cache is damaged, then it is read, resumed, evaluated or exported.
+flips: one bit of such a file is another one, and `verify` or `cache verify` has to name the file.
 events, presets, images: mutated files that are read. Nothing may hang, end in a traceback, show a wrong figure or
 give other bytes than an undisturbed run.
 
@@ -32,7 +33,15 @@ from benchmarks.robustness.runs import GOOD, METHODS, Interrupted, Outcome
 from engine.manifest import commit, device_name, versions
 
 RESULT = Path(__file__).parents[1] / "results" / "robustness.json"
-COUNTS = {"kills": 200, "faults": 300, "damages": 1000, "events": 10_000, "presets": 2_000, "images": 1_000}
+COUNTS = {
+    "kills": 200,
+    "faults": 300,
+    "damages": 1000,
+    "flips": 200,
+    "events": 10_000,
+    "presets": 2_000,
+    "images": 1_000,
+}
 FAILURES_KEPT = 50
 Cases = Callable[[Sequence[int]], list[Outcome]]
 """The outcomes of the cases with these numbers."""
@@ -47,9 +56,10 @@ def main() -> None:
     forks = Forks(work)
     records = {}
     interrupted = cache(lambda: Interrupted(forks, work, options.seed, options.methods.split(",")))
+    damaged = cache(lambda: Damaged(forks, work, options.seed))
     for part in parts:
         batch = BATCH if part in READERS else 1
-        cases = _cases(part, forks, work, options.seed, interrupted)
+        cases = _cases(part, forks, work, options.seed, interrupted, damaged)
         numbers = options.numbers or range(options.count or COUNTS[part])
         records[part] = run_part(part, cases, batch, numbers, work / f"{part}-{options.seed}.jsonl", options.jobs)
         print(table(part, records[part]), flush=True)
@@ -73,11 +83,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _cases(part: str, forks: Forks, work: Path, seed: int, interrupted: Callable[[], Interrupted]) -> Cases:
+def _cases(
+    part: str,
+    forks: Forks,
+    work: Path,
+    seed: int,
+    interrupted: Callable[[], Interrupted],
+    damaged: Callable[[], Damaged],
+) -> Cases:
     if part in READERS:
         return Mutated(forks, work, part, seed).cases
-    if part == "damages":
-        case = Damaged(forks, work, seed).case
+    if part in ("damages", "flips"):
+        case = damaged().case if part == "damages" else damaged().flip
     else:
         case = interrupted().kill if part == "kills" else interrupted().fault
     return lambda numbers: [*map(case, numbers)]
