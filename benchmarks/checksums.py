@@ -60,7 +60,12 @@ def main() -> None:
         in_run = {"seconds": round(seconds, 1), "calls": counted.calls, "of_checksums": round(counted.seconds, 3)}
         in_run["percent"] = round(100 * counted.seconds / seconds, 3)
         of_cache = _cache(Path(place) / "experts", 2 if options.dry else EXPERTS)
-    _write(options.results, {"quickstart": in_run, "experts": of_cache})
+    from benchmarks.record import write_figures
+
+    figures = {"quickstart": in_run, "experts": of_cache}
+    threads = os.environ.get("OMP_NUM_THREADS", os.cpu_count())
+    write_figures(options.results, "python -m benchmarks.checksums", threads=threads, figures=figures)
+    print(json.dumps(figures, indent=1))
 
 
 def _quickstart(place: Path, changes: list[str]) -> float:
@@ -98,24 +103,6 @@ def _cache(place: Path, count: int) -> dict[str, float]:
         rounds.append(time.monotonic() - began)
     size = sum(path.stat().st_size for path in paths)
     return {"experts": count, "bytes": size, "seconds": round(min(rounds), 2)}
-
-
-def _write(path: Path, figures: dict[str, Any]) -> None:
-    import torch
-
-    from engine.manifest import commit, device_name, versions
-
-    record = {
-        "name": "checksums",
-        "command": "python -m benchmarks.checksums",
-        "commit": commit(),
-        "device": device_name(torch.device("cpu")),
-        "versions": versions(),
-        "threads": torch.get_num_threads(),
-        "figures": figures,
-    }
-    path.write_text(json.dumps(record, indent=1) + "\n")
-    print(json.dumps(figures, indent=1))
 
 
 if __name__ == "__main__":

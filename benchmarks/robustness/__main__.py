@@ -24,13 +24,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from benchmarks.record import write_figures
 from benchmarks.robustness.damage import Damaged
 from benchmarks.robustness.inputs import BATCH, READERS, Mutated
 from benchmarks.robustness.processes import Forks
 from benchmarks.robustness.runs import GOOD, METHODS, Interrupted, Outcome
-from engine.manifest import commit, device_name, versions
+from engine.manifest import commit
 
 RESULT = Path(__file__).parents[1] / "results" / "robustness.json"
 COUNTS = {
@@ -145,14 +144,8 @@ def write(path: Path, records: dict[str, Any], options: argparse.Namespace) -> N
     """Writes the figures, with those of parts that were not asked for as they were."""
     before = json.loads(path.read_text())["parts"] if path.exists() else {}
     conditions = {"seed": options.seed, "jobs": options.jobs, "commit": commit()}
-    record = {
-        "name": "robustness",
-        "command": "python -m benchmarks.robustness",
-        "device": device_name(torch.device("cpu")),
-        "versions": versions(),
-        "parts": before | {part: conditions | own for part, own in records.items()},
-    }
-    path.write_text(json.dumps(record, indent=1) + "\n")
+    parts = before | {part: conditions | own for part, own in records.items()}
+    write_figures(path, "python -m benchmarks.robustness", parts=parts)
 
 
 if __name__ == "__main__":
