@@ -97,6 +97,7 @@ SHORT_VERDICTS = {
     "random": "random as good",
     "everything": "train on all",
     "undecided": "too few tests",
+    "diverged": "networks diverged",
 }
 
 
