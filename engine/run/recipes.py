@@ -177,6 +177,13 @@ class OnlineSettings(Strict):
         )
 
 
+def rate_setting(subject: str, labels: str) -> str:
+    """The setting of the step size of networks that were trained on `random` or another set in a label regime."""
+    if labels != "stored":
+        return f"{labels}.learning_rate"
+    return "evaluate.real_learning_rate" if subject == "random" else "evaluate.learning_rate"
+
+
 # ---- Networks and regimes that are named from outside ----
 
 

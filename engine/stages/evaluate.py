@@ -32,6 +32,7 @@ from engine.run import folder
 from engine.run.checksums import sealed_json, sealed_safetensors
 from engine.run.events import Emit, Evaluated, Warned
 from engine.run.folder import read_verified, write_atomically, write_json
+from engine.run.recipes import rate_setting
 from engine.run.settings import LabelRegime, NetworkName, RunSettings, settings_hash
 from engine.teachers import Teacher
 from engine.training.accuracy import NetworkResult, class_figures, read_network_results, summary
@@ -161,9 +162,7 @@ def first_network(
 def _warning_of_divergence(event: Evaluated) -> Warned:
     what = f"evaluation of {event.subject}, {event.labels} labels, {event.arch}: the training of {event.diverged} of"
     what += f" {event.repeats} networks diverged; their accuracy says nothing of the images"
-    of_stored = "evaluate.real_learning_rate" if event.subject == "random" else "evaluate.learning_rate"
-    setting = of_stored if event.labels == "stored" else f"{event.labels}.learning_rate"
-    return Warned(what, f"their weights are not finite: set a lower {setting}")
+    return Warned(what, f"their weights are not finite: set a lower {rate_setting(event.subject, event.labels)}")
 
 
 def _tested(network: FlatNetwork, theta: Tensor, data: LongTailedData, target: EvaluationTarget) -> NetworkResult:
