@@ -18,8 +18,9 @@ from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run.compile_policy import compiling_teacher_pays
 from engine.run.events import BOUND, Evaluated
 from engine.run.folder import write_json
+from engine.run.recipes import NetworkResult
 from engine.run.settings import LongTailLoss
-from engine.training.accuracy import NetworkResult, per_class_accuracy, read_network_results, summary
+from engine.training.accuracy import per_class_accuracy, read_network_results, summary
 from engine.training.from_scratch import cost_of, fresh_network
 from engine.training.gradients import training_gradient
 from engine.training.long_tailed import delete_checkpoint, long_tailed_training

@@ -32,10 +32,10 @@ from engine.run import folder
 from engine.run.checksums import sealed_json, sealed_safetensors
 from engine.run.events import Emit, Evaluated, Warned
 from engine.run.folder import read_verified, write_atomically, write_json
-from engine.run.recipes import rate_setting
+from engine.run.recipes import NetworkResult, rate_setting
 from engine.run.settings import LabelRegime, NetworkName, RunSettings, settings_hash
 from engine.teachers import Teacher
-from engine.training.accuracy import NetworkResult, class_figures, read_network_results, summary
+from engine.training.accuracy import class_figures, read_network_results, summary
 from engine.training.from_scratch import (
     Names,
     TrainingSet,

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NotRequired, TypedDict, TypeGuard
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,30 +19,13 @@ from engine.run.events import Emit, Evaluated
 from engine.run.folder import read_sealed_json
 from engine.run.metrics import group_means, sample_std
 from engine.run.network_cost import TEST_IMAGES_AT_ONCE
-
-
-class NetworkResult(TypedDict):
-    """One trained network: test accuracy of each class in percent, and the L2 norm of each row of its classifier.
-
-    `confidence`: the mean probability that test images of a class give that class, in percent; not in a file of an
-    older version. `confusion`: test images by true (row) and predicted class, of a set that a run may end with. Not
-    where there are very many classes, nor in a file of an older version. `right`: of each validation image, by which
-    something is chosen, whether it was put into its class (1 or 0).
-    """
-
-    per_class: list[float]
-    norms: list[float]
-    confidence: NotRequired[list[float]]
-    confusion: NotRequired[list[list[int]]]
-    right: NotRequired[list[int]]
+from engine.run.recipes import NetworkResult, network_results
 
 
 def read_network_results(path: Path, classes: int, emit: Emit) -> list[NetworkResult]:
-    """The results in a file, of one network or a list; none, with a Warned, of one that is damaged or holds others."""
+    """The results in a file; none, with a Warned, of one that is damaged or holds something else."""
     try:
-        found = read_sealed_json(path)
-        results = found if isinstance(found, list) else [found]
-        if results and all(_is_network_result(one, classes) for one in results):
+        if results := network_results(read_sealed_json(path), classes):
             return results
         raise DamagedFile(f"it holds no results of networks for {classes} classes")
     except FileNotFoundError:
@@ -50,31 +33,6 @@ def read_network_results(path: Path, classes: int, emit: Emit) -> list[NetworkRe
     except (OSError, ValueError) as error:
         emit(warning_of_damage(path, error, "these networks are trained again"))
         return []
-
-
-def _is_network_result(found: Any, classes: int) -> TypeGuard[NetworkResult]:
-    if not isinstance(found, dict):
-        return False
-    per_class, right = found.get("per_class"), found.get("right", [])
-    confusion = found.get("confusion", [[0] * classes] * classes)
-    return (
-        all(_are_numbers(row, classes, 100.0) for row in (per_class, found.get("confidence", per_class)))
-        and _are_numbers(found.get("norms"), classes, math.inf)
-        and isinstance(confusion, list)
-        and len(confusion) == classes
-        and all(_are_numbers(row, classes, 2**53) and all(isinstance(one, int) for one in row) for row in confusion)
-        and isinstance(right, list)
-        and all(one in (0, 1) for one in right)
-    )
-
-
-def _are_numbers(row: Any, count: int, largest: float) -> bool:
-    # NaN stands for a class without test images, and for a network that diverged.
-    return (
-        isinstance(row, list)
-        and len(row) == count
-        and all(type(one) in (int, float) and (0 <= one <= largest or one != one) for one in row)
-    )
 
 
 @torch.no_grad()
