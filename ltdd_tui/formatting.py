@@ -58,6 +58,12 @@ def duration(seconds: float | None, style: Literal["measured", "estimate", "age"
     return f"{seconds / HOUR:.{hours_digits}f} h"
 
 
+def ago(seconds: float) -> str:
+    """How long ago something was: `now`, or `5 min ago`."""
+    age = duration(seconds, "age")
+    return age if age == "now" else f"{age} ago"
+
+
 def percent(value: float | None) -> str:
     """An accuracy or share in percent with one decimal; `-` where it is None."""
     return "-" if value is None else f"{value:.1f}"
@@ -97,6 +103,7 @@ SHORT_VERDICTS = {
     "random": "random as good",
     "everything": "train on all",
     "undecided": "too few tests",
+    "diverged": "networks diverged",
 }
 
 

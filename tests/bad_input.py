@@ -581,7 +581,8 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
         BadInput(
             "ltdd-tui evaluate old",
             "error: evaluate: nothing to evaluate is named\n"
-            "hint: --arch names networks, --labels label regimes: hard, stored, online",
+            "hint: --arch names networks, --labels label regimes: hard, stored, online; --repeats: more of the run's"
+            " own",
         ),
         BadInput(
             "ltdd-tui scores old",

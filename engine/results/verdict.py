@@ -2,7 +2,8 @@
 
 Of what is as good within noise the simplest is recommended: random images, a plain selection, the start, the distilled
 set. Then that is compared with training on all images, in points, seconds and bytes. Where test images are too few to
-tell what is as good, that is all that is said.
+tell what is as good, that is all that is said. Accuracies of networks that diverged are none of their images: they are
+not compared, and where they are those of the set itself, nothing is concluded.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from engine.run.events import BOUND, SELECTION
 from engine.run.methods import METHODS
 from engine.run.metrics import FEW_TEST_IMAGES, MetricsJson, VerdictFigures, sampling_error
+from engine.run.recipes import rate_setting
 
 STANDARD_ERRORS = 2.0
 """Two accuracies are as good as each other where they differ by less than this many standard errors (about 95 %)."""
@@ -31,7 +33,7 @@ RULES = {"herding": "herded", "confident": "confident", "k-center": "k-center", 
 class Measured:
     """One way to get a network: what it is trained on, its test accuracy in percent, and the seconds of its training.
 
-    error: the standard error of the accuracy over its networks.
+    error: the standard error of the accuracy over its networks, of which `diverged` did.
     """
 
     use: str
@@ -41,6 +43,7 @@ class Measured:
     repeats: int
     error: float
     seconds: float | None = None
+    diverged: int = 0
 
     @property
     def accuracy(self) -> str:
@@ -49,19 +52,21 @@ class Measured:
 
 
 def verdict(metrics: MetricsJson) -> VerdictFigures | None:
-    """What to use, in a sentence, with its numbers; None without a sound final figure."""
-    sets = measured_sets(metrics)
-    if not sets or (metrics.get("final") or {}).get("accuracy_mean") is None:
+    """What to use, in a sentence, with its numbers; None without a final figure."""
+    measured, bounds = measured_sets(metrics), bounds_of_all(metrics)
+    if not measured or (metrics.get("final") or {}).get("accuracy_mean") is None:
         return None
-    *_, final = sets
+    *_, final = measured
+    sets, everything = [own for own in measured if not own.diverged], best_of(bounds)
     images = _error_of_images(metrics)
-    best = max(sets, key=lambda own: own.mean)
-    advised = next(own for own in sets if _within_noise(own, best, images))
-    everything = training_on_everything(metrics)
+    best = max(sets, key=lambda own: own.mean, default=final)
+    advised = next((own for own in sets if _within_noise(own, best, images)), final)
     gain = everything.mean - advised.mean if everything else 0.0
     uncertain = _uncertainty(metrics, images)
     as_good = [own for own in sets if own is not advised and _within_noise(own, best, images)]
-    if everything and gain > _noise(everything, advised, images) and not _is_long(everything, advised):
+    if final.diverged:
+        use, advised, first = "diverged", final, _no_advice(final, metrics)
+    elif everything and gain > _noise(everything, advised, images) and not _is_long(everything, advised):
         use, first = "everything", _advice_everything(everything, advised, gain, metrics)
     elif as_good and STANDARD_ERRORS * images > TOO_UNCERTAIN:
         use, advised = "undecided", final
@@ -69,7 +74,9 @@ def verdict(metrics: MetricsJson) -> VerdictFigures | None:
         first, uncertain = f"nothing can be concluded, as {uncertain} ({told})", "more test images would tell"
     else:
         use, first = advised.use, _advice(advised, final, sets, images)
-    parts = [first, _against_everything(advised, everything, metrics), uncertain]
+    compared = "" if final.diverged else _against_everything(advised, everything, metrics)
+    others = _left_out([own for own in [*measured, *bounds] if own is not final])
+    parts = [first, compared, _in_better_regimes(final, images, metrics), others, uncertain]
     points = {own.name: own.mean for own in [*sets, *([everything] if everything else [])]}
     figures: dict[str, float | None] = {
         "noise": _noise(advised, final, images),
@@ -85,13 +92,15 @@ def verdict(metrics: MetricsJson) -> VerdictFigures | None:
 
 def comparison_rows(metrics: MetricsJson) -> list[list[str]]:
     """The table behind the verdict, with its titles: what is trained on, accuracy, seconds a network, bytes."""
-    everything = training_on_everything(metrics)
+    bounds = bounds_of_all(metrics)
+    shown = [own for own in [best_of(bounds)] if own] or bounds
     rows = [["trained on", "accuracy", "seconds a network", "bytes"]]
-    for own in [*measured_sets(metrics), *([everything] if everything else [])]:
+    for own in [*measured_sets(metrics), *shown]:
         of_set, of_all = _bytes(metrics)
         kept = of_all if own.use == "everything" else of_set if own.use in ("distilled", "start") else None
         seconds = "-" if own.seconds is None else f"{own.seconds:.0f}"
-        rows.append([own.name, f"{own.accuracy} (n = {own.repeats})", seconds, "-" if kept is None else f"{kept:,}"])
+        networks = f"{own.diverged} of {own.repeats} networks diverged" if own.diverged else f"n = {own.repeats}"
+        rows.append([own.name, f"{own.accuracy} ({networks})", seconds, "-" if kept is None else f"{kept:,}"])
     return rows
 
 
@@ -122,13 +131,25 @@ def measured_sets(metrics: MetricsJson) -> list[Measured]:
     return _with_errors(named, metrics)
 
 
-def training_on_everything(metrics: MetricsJson) -> Measured | None:
-    """The best bound: networks that were trained on all images."""
+def bounds_of_all(metrics: MetricsJson) -> list[Measured]:
+    """Networks that were trained on all images, by each loss."""
     count = sum(metrics.get("class_counts") or [])
-    bounds = (metrics.get("bounds") or {}).items()
     name = f"all {count:,} images" + " not kept for validation" * bool(metrics.get("validation"))
-    own = _with_errors([("everything", name, figures, f"{BOUND}{loss}") for loss, figures in bounds], metrics)
-    return max(own, key=lambda bound: bound.mean, default=None)
+    named: list[Named] = [
+        # Where one is left out, its loss says which.
+        ("everything", name + f" with {loss} loss" * _has_diverged(figures), figures, f"{BOUND}{loss}")
+        for loss, figures in (metrics.get("bounds") or {}).items()
+    ]
+    return _with_errors(named, metrics)
+
+
+def best_of(bounds: Sequence[Measured]) -> Measured | None:
+    """The bound with the highest accuracy of those whose networks did not diverge."""
+    return max((own for own in bounds if not own.diverged), key=lambda own: own.mean, default=None)
+
+
+def _has_diverged(figures: Any) -> bool:
+    return isinstance(figures, Mapping) and bool(figures.get("diverged"))
 
 
 def _with_errors(named: Sequence[Named], metrics: MetricsJson) -> list[Measured]:
@@ -138,13 +159,14 @@ def _with_errors(named: Sequence[Named], metrics: MetricsJson) -> list[Measured]
         for use, name, own, subject in named
         if isinstance(own, Mapping) and own.get("accuracy_mean") is not None and own.get("repeats")
     ]
-    stds = [own.get("accuracy_std") or 0.0 for _, _, own, _ in sound if own["repeats"] > 1]
+    stds = [own.get("accuracy_std") or 0.0 for _, _, own, _ in sound if own["repeats"] > 1 and not _has_diverged(own)]
     unknown = max(stds, default=UNKNOWN_STD) or UNKNOWN_STD
     measured = []
     for use, name, own, of_network in sound:
         repeats, std = own["repeats"], own.get("accuracy_std") or 0.0
         error = (std if repeats > 1 else unknown) / math.sqrt(repeats)
-        measured.append(Measured(use, name, own["accuracy_mean"], std, repeats, error, of_network))
+        diverged = own.get("diverged") or 0
+        measured.append(Measured(use, name, own["accuracy_mean"], std, repeats, error, of_network, diverged))
     return measured
 
 
@@ -214,10 +236,35 @@ def _advice_everything(everything: Measured, advised: Measured, gain: float, met
     return f"train on everything:{why} {costs} has {gain:.1f} points more than {advised.name}"
 
 
+def _no_advice(final: Measured, metrics: MetricsJson) -> str:
+    setting = rate_setting("final", metrics.get("labels") or "stored")
+    what = f"{final.diverged} of {final.repeats} networks that were trained on {final.name} diverged"
+    return f"nothing can be concluded, as {what}: set a lower {setting}"
+
+
+def _in_better_regimes(final: Measured, images: float, metrics: MetricsJson) -> str:
+    """The label regimes in which the same images are better beyond noise than in the first one."""
+    first = metrics.get("labels") or "stored"
+    regimes = (metrics.get("regimes") or {}).items()
+    named = [("", labels, (own or {}).get("final"), "") for labels, own in regimes if labels != first]
+    others = [own for own in _with_errors([*named, ("", first, metrics.get("final"), "")], metrics)[:-1]]
+    better = [
+        f"with {own.name} labels {final.name} has {own.accuracy} %"
+        for own in others
+        if not own.diverged and (final.diverged or own.mean - final.mean > _noise(own, final, images))
+    ]
+    return ", ".join(better) + f" (with {first} labels {final.accuracy} %)" * bool(better and not final.diverged)
+
+
+def _left_out(others: Sequence[Measured]) -> str:
+    told = [f"{own.name} ({own.diverged} of {own.repeats})" for own in others if own.diverged]
+    return f"left out, as networks diverged: {', '.join(told)}" if told else ""
+
+
 def _against_everything(advised: Measured, everything: Measured | None, metrics: MetricsJson) -> str:
     """Why not train on everything, in points, seconds and bytes."""
     if everything is None:
-        return "training on everything was not measured (bounds.losses)"
+        return "" if metrics.get("bounds") else "training on everything was not measured (bounds.losses)"
     of_set, of_all = _bytes(metrics)
     own = [f"{everything.name}: {everything.accuracy} %", f"{advised.name}: {advised.accuracy} %"]
     for place, (measured, kept) in enumerate(((everything, of_all), (advised, of_set))):

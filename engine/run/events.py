@@ -257,9 +257,9 @@ class Recovered(Event):
 @dataclass(frozen=True)
 class Verdict(Event):
     """What a person should use, and how that compares: `use` is distilled, start, selection, random, everything,
-    selected, imported, or undecided where test images are too few; `points` is the accuracy of each, in percent;
-    `figures` are the other numbers, null where they are not known. `rows` is the table behind it, titles first: what is
-    trained on, accuracy, seconds of a network, bytes."""
+    selected, imported, undecided where test images are too few, or diverged where networks of the set did; `points` is
+    the accuracy of each, in percent; `figures` are the other numbers, null where they are not known. `rows` is the
+    table behind it, titles first: what is trained on, accuracy, seconds of a network, bytes."""
 
     use: Text
     sentence: Text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import itertools
 import json
 import os
@@ -294,15 +295,11 @@ class RunFolder:
     def damaged_result(self) -> Fault | None:
         """The first file of the result that does not match its checksum; None where all do."""
         for path in (self.distilled, self.metrics, self.teacher):
-            try:
-                if not verify_file(path) and path.suffix == ".safetensors":
-                    with open_regular(path) as file:
-                        check_form(file.read(9), os.fstat(file.fileno()).st_size)
-            except DamagedFile as error:
-                hint = f"`ltdd-tui resume {self.cli_name}` writes it anew"
-                return Fault(f"the file is damaged: {error}", str(path), hint)
-            except OSError:
-                continue
+            with contextlib.suppress(OSError):
+                stat = path.stat()
+                if damage := _damage_in(path, stat.st_mtime_ns, stat.st_size):
+                    hint = f"`ltdd-tui resume {self.cli_name}` writes it anew"
+                    return Fault(f"the file is damaged: {damage}", str(path), hint)
         return None
 
     def older_console(self, number: int) -> Path:
@@ -367,6 +364,18 @@ class RunFolder:
                         for path in (self.manifest, self.data, self.held_out, self.lock):
                             path.unlink(missing_ok=True)
                         self.root.rmdir()
+
+
+@functools.lru_cache(maxsize=1024)
+def _damage_in(path: Path, mtime_ns: int, size: int) -> str:
+    """What is wrong with a file of a result, empty where nothing is. Screens ask again and again: it is read once."""
+    try:
+        if not verify_file(path) and path.suffix == ".safetensors":
+            with open_regular(path) as file:
+                check_form(file.read(9), size)
+    except DamagedFile as error:
+        return str(error)
+    return ""
 
 
 def folder_names(class_names: list[str]) -> list[str]:

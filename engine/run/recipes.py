@@ -180,6 +180,13 @@ class OnlineSettings(Strict):
         )
 
 
+def rate_setting(subject: str, labels: str) -> str:
+    """The setting of the step size of networks that were trained on `random` or another set in a label regime."""
+    if labels != "stored":
+        return f"{labels}.learning_rate"
+    return "evaluate.real_learning_rate" if subject == "random" else "evaluate.learning_rate"
+
+
 # ---- Networks and regimes that are named from outside ----
 
 
@@ -221,11 +228,12 @@ class NetworkResult(TypedDict):
 
 
 def network_results(found: Any, classes: int | None = None) -> list[NetworkResult]:
-    """What a file of such results holds, once read as JSON; none of a file that is damaged or of another form.
+    """What a file of such results, one or a list, holds, once read as JSON; none of a file of another form.
 
     classes: None where their number is not known.
     """
-    return found if isinstance(found, list) and all(_is_network_result(one, classes) for one in found) else []
+    results = found if isinstance(found, list) else [found]
+    return results if all(_is_network_result(one, classes) for one in results) else []
 
 
 def _is_network_result(found: Any, classes: int | None) -> TypeGuard[NetworkResult]:

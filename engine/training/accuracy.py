@@ -5,17 +5,34 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from engine.context import warning_of_damage
 from engine.cores import take_turn
 from engine.nets.functional import FlatNetwork, Forward
-from engine.run.events import Evaluated
+from engine.run.checksums import DamagedFile
+from engine.run.events import Emit, Evaluated
+from engine.run.folder import read_sealed_json
 from engine.run.metrics import group_means, sample_std
 from engine.run.network_cost import TEST_IMAGES_AT_ONCE
-from engine.run.recipes import NetworkResult
+from engine.run.recipes import NetworkResult, network_results
+
+
+def read_network_results(path: Path, classes: int, emit: Emit) -> list[NetworkResult]:
+    """The results in a file; none, with a Warned, of one that is damaged or holds something else."""
+    try:
+        if results := network_results(read_sealed_json(path), classes):
+            return results
+        raise DamagedFile(f"it holds no results of networks for {classes} classes")
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        emit(warning_of_damage(path, error, "these networks are trained again"))
+        return []
 
 
 @torch.no_grad()

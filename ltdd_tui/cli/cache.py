@@ -29,7 +29,7 @@ from engine.run.folder import (
 from ltdd_tui.cli.options import AsJson, RunsDir
 from ltdd_tui.cli.output import plain_table, print_data, print_json, print_note, print_text
 from ltdd_tui.cli.verify import verify_cache
-from ltdd_tui.formatting import duration, factor_name, first_few, size
+from ltdd_tui.formatting import ago, factor_name, first_few, size
 from ltdd_tui.runs.find import at_work, run_folders
 from ltdd_tui.runs.live import read_settings
 
@@ -141,12 +141,11 @@ def list_cache(runs_dir: RunsDir, as_json: AsJson = False) -> None:
     networks = [entry for entry in entries if entry.kind == "evaluation"]
     for entry in (entry for entry in entries if entry.kind != "evaluation"):
         runs = ", ".join(first_few(entry.runs, 2)) if entry.runs else "none" if "experts" in entry.kind else ""
-        age = f"{duration(now - entry.used, 'age')} ago"
-        table.add_row(entry.kind, escaped(entry.name), escaped(entry.made_by), size(entry.size), age, escaped(runs))
+        used = ago(now - entry.used)
+        table.add_row(entry.kind, escaped(entry.name), escaped(entry.made_by), size(entry.size), used, escaped(runs))
     if networks:  # thousands of small files
-        age = f"{duration(now - networks[0].used, 'age')} ago"
-        total = size(sum(entry.size for entry in networks))
-        table.add_row("evaluations", "evaluations", f"{len(networks):,} files", total, age, "")
+        total, used = size(sum(entry.size for entry in networks)), ago(now - networks[0].used)
+        table.add_row("evaluations", "evaluations", f"{len(networks):,} files", total, used, "")
     if entries:
         print_data(table)
     print_note(f"{size(sum(entry.size for entry in entries))} in {cache_root()}")

@@ -185,8 +185,11 @@ def runs_table(runs: Iterable[Overview]) -> Table:
     titles = [f"{labels} labels %" for labels in regimes] or ["accuracy %"]
     table = plain_table("name", "state", "stage", "cell", "method", *titles, *tags, right=titles)
     for run in runs:
-        figures = [accuracy_in(run, labels) for labels in regimes or [run.labels]]
-        accuracies = ["" if mean is None else mean_and_std(mean, std, 2) for mean, std in figures]
+        figures = {labels: accuracy_in(run, labels) for labels in regimes or [run.labels]}
+        accuracies = [
+            "" if mean is None else mean_and_std(mean, std, 2) + " diverged" * (run.diverged and labels == run.labels)
+            for labels, (mean, std) in figures.items()
+        ]
         cells = (run.name, run.status, stage_name(run.stage or ""), run.cell, run.method or "?", *accuracies)
         table.add_row(*cells, *([" ".join(run.tags)] if tags else []))
     return table

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from engine.run.errors import FAULTS_SHOWN, Fault, InputError, escaped
-from engine.run.folder import RunFolder, expanded, read_sealed_json
+from engine.run.folder import RunFolder, expanded
 from engine.run.manifest import read_manifest
 from engine.run.metrics import MetricsJson, readable_metrics, sound_metrics
 from engine.run.recipes import known_network, known_regime
@@ -33,6 +33,7 @@ from ltdd_tui.cli.output import (
 )
 from ltdd_tui.cli.progress import display_for, exit_code_after, exit_code_of, follow, print_crash
 from ltdd_tui.cli.sweep import show_sweep
+from ltdd_tui.formatting import first_few
 from ltdd_tui.runs import worker
 from ltdd_tui.runs.find import find_run, find_sweep_folder, run_folders
 from ltdd_tui.runs.index import examined
@@ -41,7 +42,7 @@ from ltdd_tui.runs.messages import closing_line
 from ltdd_tui.runs.notes import parse_tags, read_notes, retagged, write_notes
 from ltdd_tui.runs.results import final_figures, measured
 from ltdd_tui.runs.rows import Row, by_label, has_regimes, is_sound, row_of, rows_from_state
-from ltdd_tui.runs.state import RunState
+from ltdd_tui.runs.state import RunState, lost_result
 from ltdd_tui.runs.tables import runs_as
 
 SETS_BY_CLASS = (
@@ -65,13 +66,17 @@ def runs(
     """List the runs and sweeps: name, state, cell, method, accuracy and tags."""
     if as_json + as_csv + as_markdown > 1:
         raise InputError("only one of --json, --csv and --markdown can be printed", "runs")
-    overviews = [examined(folder).run for folder in run_folders(runs_dir, with_sweeps=True)]
+    entries = [examined(folder) for folder in run_folders(runs_dir, with_sweeps=True)]
+    overviews = [entry.run for entry in entries]
     if as_csv or as_markdown:
         print_text(runs_as("csv" if as_csv else "markdown", overviews).rstrip("\n"))
     elif as_json:
         print_json([dataclasses.asdict(run) for run in overviews])
     elif overviews:
         print_data(runs_table(overviews))
+        damages = [f"{entry.run.name}: {told}" for entry in entries if (told := entry.damage or entry.run.lost)]
+        for line in first_few(damages, FAULTS_SHOWN):
+            print_note(line)
     else:
         print_note(f"no runs in {runs_dir}; `ltdd-tui run quickstart` makes one")
 
@@ -112,7 +117,8 @@ def show_run(run: RunName, runs_dir: RunsDir, as_json: AsJson = False) -> None:
         return
     state = replayed(folder)
     rows = rows_from_state(state)
-    print_note(f"{folder.name} is {state.status}; these are the figures so far")
+    lost = lost_result(folder) if state.status == "done" else None
+    print_note(str(lost) if lost else f"{folder.name} is {state.status}; these are the figures so far")
     if rows:
         print_data(result_table(rows))
     if rows and state.data:
@@ -168,15 +174,11 @@ def _metrics(folder: RunFolder) -> MetricsJson:
     """What the run's metrics.json holds; raises InputError where it is missing, damaged or without final figures."""
     if metrics := readable_metrics(folder):
         return metrics
-    name, what = folder.cli_name, "the metrics hold no final figures"
-    try:
-        read_sealed_json(folder.metrics)
-    except FileNotFoundError:
-        hint = f"`ltdd-tui watch {name}` shows how far it is, `ltdd-tui resume {name}` goes on"
-        raise InputError("the run has no result yet", str(folder.root), hint) from None
-    except (OSError, ValueError) as error:
-        what = f"the metrics cannot be read: {error}"
-    raise InputError(what, str(folder.metrics), f"`ltdd-tui resume {name}` writes them anew")
+    lost, name = lost_result(folder), folder.cli_name
+    if lost and (folder.metrics.exists() or replayed(folder).status == "done"):
+        raise InputError([lost])
+    hint = f"`ltdd-tui watch {name}` shows how far it is, `ltdd-tui resume {name}` goes on"
+    raise InputError("the run has no result yet", str(folder.root), hint)
 
 
 def _print_metrics(folder: RunFolder) -> None:
@@ -211,21 +213,31 @@ def evaluate(
             " teacher labels each batch; it is trained first where the cache has none); else the run's first",
         ),
     ] = None,
-    repeats: Annotated[int, typer.Option("--repeats", min=1, help="fresh networks per architecture")] = 5,
+    repeats: Annotated[
+        int | None,
+        typer.Option(
+            "--repeats",
+            min=1,
+            help="fresh networks per architecture, else 5; alone: for all architectures and label regimes of the run",
+        ),
+    ] = None,
     device: Device = "auto",
     plain: Plain = False,
     as_json: AsJson = False,
 ) -> None:
     """Train fresh networks on a run's result and test them; adds the figures to its metrics.json.
 
-    With --labels, random images and the initialization are evaluated in these label regimes too.
+    With --labels, or --repeats alone, random images and the initialization are evaluated in these label regimes too.
     """
-    if arch is None and labels is None:
-        hint = "--arch names networks, --labels label regimes: hard, stored, online"
+    if arch is None and labels is None and repeats is None:
+        hint = "--arch names networks, --labels label regimes: hard, stored, online; --repeats: more of the run's own"
         raise InputError("nothing to evaluate is named", "evaluate", hint)
     folder = find_run(run, runs_dir)
     _check_has_result(folder)
     known = final_figures(folder)
+    if arch is None and labels is None:
+        arch, labels = ",".join(known.by_network), ",".join(known.by_regime)
+    repeats = repeats or 5
     # Before a worker, whose torch takes seconds to load.
     archs = [known_network(name, "--arch") for name in _named(arch, known.first_network)]
     regimes = [known_regime(name, "--labels") for name in _named(labels, known.first_regime)]

@@ -117,7 +117,6 @@ KINDS: dict[str, TypeAdapter[Any]] = {
     "notes.json": JSON_OBJECT,
     "checkpoint/checks.json": CHECKS,
     "checkpoint/*seconds.json": SECONDS_OF_EACH,
-    "evaluations/bound-*.json": TypeAdapter(Annotated[Any, AfterValidator(lambda found: _networks([found]))]),
     "evaluations/*.json": TypeAdapter(Annotated[Any, AfterValidator(_networks)]),
     "previews/*.json": TypeAdapter(list[list[float]]),
     "experts/*/about.json": TypeAdapter(Annotated[dict[str, Any], Field(min_length=1)]),

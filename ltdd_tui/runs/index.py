@@ -27,7 +27,7 @@ from ltdd_tui.runs.find import last_change
 from ltdd_tui.runs.notes import read_notes
 from ltdd_tui.runs.overall_progress import overall_progress
 from ltdd_tui.runs.stages import planned_stages
-from ltdd_tui.runs.state import RunState, crashed_if_worker_died, fold
+from ltdd_tui.runs.state import RunState, crashed_if_worker_died, fold, lost_result, stopped_if_result_is_lost
 
 HEAD_BYTES = 1 << 14
 TAIL_BYTES = 1 << 16
@@ -53,6 +53,7 @@ class Overview:
     person's own. `labels` is the label regime of these accuracies; `accuracies` are the final ones by regime, each with
     its standard deviation, where there is another regime than `stored`. `queued_behind` are the runs that the worker
     of a queued one waits for. `seconds` is the work that a finished one took, `failure` why a failed one failed.
+    `lost` is what is wrong with the result of one that was done, and is stopped without it.
     `cells` is of a sweep alone: how many of its cells are done, and how many it has. `verdict` is what a finished run
     says should be used, `check_on` whether checks are on test or validation images. `diverged`: whether networks of the
     final evaluation did, which spoils its accuracy.
@@ -81,6 +82,7 @@ class Overview:
     queued_behind: tuple[str, ...] = ()
     seconds: float | None = None
     failure: str = ""
+    lost: str = ""
     cells: tuple[int, int] | None = None
     verdict: str = ""
     check_on: str = "test"
@@ -101,6 +103,8 @@ class Overview:
         percent = "" if self.progress is None else f" {percent_done(self.progress)}"
         if self.state == "done" and self.stage:
             return f"done, {stage_name(self.stage.partition(' ')[0])}{percent}"
+        if self.lost:
+            return f"{self.state}, result damaged"
         if self.interrupted:
             return f"{self.state}, {stage_name(self.interrupted)} interrupted"
         return f"{self.state}{percent}"
@@ -124,9 +128,8 @@ def overview(folder: RunFolder) -> Overview:
     if state.status == "waiting":
         # The end of a long file may hold no start and no end.
         state.status = "done" if metrics else "running" if started or alive else "waiting"
-    if state.status == "done" and not metrics:
-        state.status = "stopped"  # `resume` and the workers of a sweep make the result again
-    state = crashed_if_worker_died(state, alive)
+    lost = lost_result(folder) if state.status == "done" else None
+    state = crashed_if_worker_died(stopped_if_result_is_lost(state, lost), alive)
     # Also of a finished run: it may be evaluated on further networks.
     overall = overall_progress(state, time.time()) if alive else None
     left_off = [stage.name for stage in state.stages.by_name.values() if stage.status == "interrupted"]
@@ -150,6 +153,7 @@ def overview(folder: RunFolder) -> Overview:
         queued_behind=state.queued_behind if state.status == "queued" else (),
         seconds=sum((sound.stage_seconds or {}).values()) or None,
         failure=state.failures[0].what if state.status == "failed" and state.failures else "",
+        lost=f"{lost.where}: {lost.what}; {lost.hint}" if lost else "",
         **{name: getattr(started, name) for name in CELL_FIELDS if started},
     )
 
@@ -215,7 +219,7 @@ def sweep_overview(folder: SweepFolder) -> Overview:
     for path in os.scandir(folder.root):
         cell = RunFolder(path.path)
         if cell.exists():
-            state = "running" if cell.is_running() else "done" if cell.metrics.exists() else overview(cell).state
+            state = "running" if cell.is_running() else "done" if not lost_result(cell) else overview(cell).state
             states[state] += 1
     done, cells = states["done"], math.prod(map(len, read_grid(folder.file).values()))
     if working and not states["running"]:

@@ -25,7 +25,14 @@ from ltdd_tui.runs.feed import MOST_LOOKS, Feed, events_size
 from ltdd_tui.runs.messages import log_message
 from ltdd_tui.runs.notes import Notes, read_notes
 from ltdd_tui.runs.rows import stored_text
-from ltdd_tui.runs.state import LogEntry, RunState, RunView, crashed_if_worker_died
+from ltdd_tui.runs.state import (
+    LogEntry,
+    RunState,
+    RunView,
+    crashed_if_worker_died,
+    lost_result,
+    stopped_if_result_is_lost,
+)
 
 ALIVE_EVERY_SECONDS = 1.0
 
@@ -132,22 +139,22 @@ class LiveRun:
         self._manifest = CachedFile(folder.manifest, lambda path: read_manifest(folder), Manifest())
         self._confusion: CachedFile[Confusion | None] = CachedFile(folder.confusion, read_confusion, None)
         self._stored: CachedFile[str] = CachedFile(folder.metrics, _read_stored, "")
-        self._damage: CachedFile[Fault | None] = CachedFile(folder.result, lambda _: folder.damaged_result(), None)
         self._console: CachedFile[tuple[str, ...]] = CachedFile(folder.console, printed, ())
         self._notes: CachedFile[Notes] = CachedFile(folder.notes, read_notes, Notes())
-        self._known = (True, False)
+        self._known: tuple[bool, bool, Fault | None] = (True, False, None)
         self.view = self._with_files(RunView(folder, RunState(), None, self._log, gone=False, version=0))
 
     def read(self, budget_seconds: float = 0.05) -> bool:
         """Takes in what is new, for about that long; returns whether that was all there is."""
         watched = self._watched
         settled = watched.take_new(self._add_to_log, budget_seconds)
-        before, after = self.view, self._with_files(self.view)
-        known, self._known = self._known, (watched.alive, settled)
+        lost = lost_result(self.folder) if watched.state.status == "done" and not watched.alive else None
+        before, after = self.view, self._with_files(self.view, lost)
+        known, self._known = self._known, (watched.alive, settled, lost)
         if watched.has_news or known != self._known:
             # Whether a worker has died is known only once all is read.
             state = watched.seen_state if settled else watched.state.snapshot()
-            after = replace(after, state=state, log=self._log)
+            after = replace(after, state=stopped_if_result_is_lost(state, lost), log=self._log)
         if after.state is not before.state or _without_events(after) != _without_events(before):
             self.view = replace(after, version=before.version + 1)
         return settled
@@ -167,8 +174,8 @@ class LiveRun:
                 self._log = self._log.copy()
             self._log.append(LogEntry(item.seconds if isinstance(item, Stamped) else None, text, state.iteration))
 
-    def _with_files(self, view: RunView) -> RunView:
-        """The view with what stands beside the events as it is now."""
+    def _with_files(self, view: RunView, lost: Fault | None = None) -> RunView:
+        """The view with what stands beside the events as it is now; `lost`: why its result is lost."""
         console = self._console.read()
         return replace(
             view,
@@ -180,7 +187,8 @@ class LiveRun:
             notes=self._notes.read(),
             confusion=self._confusion.read(),
             stored=self._stored.read(),
-            damage=self._damage.read(),
+            # What a worker writes is not looked at before it has ended.
+            damage=None if self._watched.alive else self.folder.damaged_result() or lost,
         )
 
 

@@ -180,6 +180,9 @@ def notice(
         return Notice("information", "queued", (waits,), "`s` takes it out of the queue")
     if state.status == "crashed":
         return Notice("error", worker_died(died_with), last_lines or ("it printed nothing",), goes_on)
+    if view.damage:
+        damage = (f"{view.damage.where}: {view.damage.what}",)
+        return Notice("error", "the result is damaged", damage, "`r` writes it anew, from what else the run has kept")
     if state.status == "stopped":
         stage = next((s.name for s in state.stages.by_name.values() if s.status == "interrupted"), "")
         during = f" during {stage_name(stage)}" if stage else ""
@@ -191,9 +194,6 @@ def notice(
         return Notice("warning", left_off, tuple(faults), EVALUATES_ON)
     if view.settings is None:
         return Notice("warning", "config.yaml cannot be read; what depends on the settings is left out")
-    if view.damage:
-        damage = (f"{view.damage.where}: {view.damage.what}",)
-        return Notice("error", "the result is damaged", damage, "`r` writes it anew, from what else the run has kept")
     if told := verdict_lines(state):
         advice, lines = told
         return Notice("information", f"verdict: {advice}" if advice else "verdict", tuple(lines))
@@ -240,7 +240,8 @@ def _left_off(state: RunState) -> str:
 
 def can_resume(view: RunView) -> bool:
     """Whether there is something that a new worker would go on with."""
-    return not view.alive and not view.gone and view.state.status in {"waiting", "stopped", "crashed", "failed"}
+    at_rest = view.state.status in {"waiting", "stopped", "crashed", "failed"} or view.damage is not None
+    return at_rest and not view.alive and not view.gone
 
 
 def can_stop(view: RunView) -> bool:

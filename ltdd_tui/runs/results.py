@@ -19,7 +19,7 @@ from ltdd_tui.formatting import factor_name, mean_and_std
 from ltdd_tui.runs.figures import KINDS, head_to_tail
 from ltdd_tui.runs.live import LiveRun, read_settings
 from ltdd_tui.runs.rows import Row, final_with_stored_labels, is_sound, row_of, rows_from_state, stored_text
-from ltdd_tui.runs.state import first_and_others
+from ltdd_tui.runs.state import first_and_others, lost_result
 
 # ---------------------------------------------------------------------------------------------------------------------
 # metrics.json, as far as it can be relied on: the file may come from elsewhere and hold anything at all
@@ -141,11 +141,10 @@ class RunSummaryReader:
                 self.summary = _from_grid(sweep)
                 return True
             settings, faults = read_settings(self.folder.config)
-            if damage := self.folder.damaged_result():
-                faults = (*faults, damage)
             # The figures of a finished run stand in one small file: no need to replay a hundred thousand events.
-            if (metrics := readable_metrics(self.folder)) and not self.folder.is_running():
-                self.summary = _from_metrics(metrics, settings, faults)
+            if not self.folder.is_running() and (metrics := readable_metrics(self.folder)):
+                damage = self.folder.damaged_result() or lost_result(self.folder)
+                self.summary = _from_metrics(metrics, settings, (*faults, damage) if damage else faults)
                 return True
             self._live = self._live or LiveRun(self.folder)
             try:
@@ -181,6 +180,7 @@ def _from_events(live: LiveRun, settings: RunSettings | None, faults: tuple[Faul
     state = live.view.state
     rows = rows_from_state(state)
     failures = tuple(Fault(failure.what, failure.where, failure.hint) for failure in state.failures)
+    failures += (live.view.damage,) if live.view.damage else ()
     by_class = _head_to_tail(rows, state.data.class_counts if state.data else [])
     console = live.view.console[-CONSOLE_LINES:] if state.status == "crashed" else ()
     seconds = sum(stage.elapsed(state.last_seconds or 0.0) for stage in state.stages.by_name.values())

@@ -14,8 +14,9 @@ from typing import Literal, get_args
 from engine.run import events as e
 from engine.run.errors import Fault
 from engine.run.fields import LabelRegime
-from engine.run.folder import RunFolder
+from engine.run.folder import RunFolder, read_sealed_json
 from engine.run.manifest import Manifest
+from engine.run.metrics import readable_metrics
 from engine.run.settings import RunSettings
 from ltdd_tui.runs.confusion import Confusion
 from ltdd_tui.runs.history import LossHistory, ReadingHistory
@@ -312,6 +313,32 @@ def crashed_if_worker_died(state: RunState, alive: bool) -> RunState:
     crashed = state.snapshot()
     crashed.end("crashed", state.last_seconds or 0.0)
     return crashed
+
+
+def lost_result(folder: RunFolder) -> Fault | None:
+    """Why a run that was done has no result any more, with the way out; None where it has one. Compares no images."""
+    hint = f"`ltdd-tui resume {folder.cli_name}` writes it anew"
+    if not folder.distilled.exists():
+        return Fault("the file is missing", str(folder.distilled), hint)
+    if readable_metrics(folder):
+        return None
+    try:
+        read_sealed_json(folder.metrics)
+        what = "the metrics hold no final figures"
+    except FileNotFoundError:
+        what = "the file is missing"
+    except (OSError, ValueError) as error:
+        what = f"the metrics cannot be read: {error}"
+    return Fault(what, str(folder.metrics), hint)
+
+
+def stopped_if_result_is_lost(state: RunState, lost: Fault | None) -> RunState:
+    """A run that is done by its events, but has no result any more, is stopped: a new worker makes the result again."""
+    if lost is None or state.status != "done":
+        return state
+    stopped = state.snapshot()
+    stopped.status = "stopped"
+    return stopped
 
 
 # ---------------------------------------------------------------------------------------------------------------------

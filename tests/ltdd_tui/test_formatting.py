@@ -10,7 +10,7 @@ import pytest
 from rich.cells import cell_len
 
 from ltdd_tui import formatting
-from ltdd_tui.formatting import duration, first_few, mean_and_std, short_path, shortened, size
+from ltdd_tui.formatting import ago, duration, first_few, mean_and_std, short_path, shortened, size
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,7 @@ def test_a_measured_duration_is_exact_to_the_second(seconds: float | None, text:
 )
 def test_an_age_has_one_unit_and_no_decimals(seconds: float, text: str) -> None:
     assert duration(seconds, "age") == text
+    assert ago(seconds) == (text if text == "now" else f"{text} ago")
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,61 @@ def test_the_simplest_that_is_as_good_is_advised_and_compared_with_everything(
         assert words in found.sentence
 
 
+def with_diverged(*names: str) -> dict[str, Any]:
+    """metrics.json in which two of three networks of these sets diverged, with a start and a bound above the set."""
+    metrics = measured(initialization=(57.0, 0.6), bound=((60.0, 0.5), 20.0))
+    for name in names:
+        (metrics["bounds"]["balanced_softmax"] if name == "bound" else metrics[name])["diverged"] = 2
+    return metrics
+
+
+def test_accuracies_of_networks_that_diverged_are_not_compared() -> None:
+    both = with_diverged()
+    only_start = verdict(with_diverged("bound"))
+    neither = verdict(with_diverged("bound", "initialization"))
+    assert (found := verdict(both)) and found.use == "everything"
+    assert only_start and only_start.use == "start" and "was not measured" not in only_start.sentence
+    assert neither and neither.use == "distilled" and neither.points.keys().isdisjoint({"your start"})
+    told = "left out, as networks diverged: your start (2 of 3), all 3,682 images with balanced_softmax loss (2 of 3)"
+    assert neither.sentence.endswith(told) and "start" not in neither.sentence.partition("; ")[0]
+    assert "57.0 ± 0.6 (2 of 3 networks diverged)" in [
+        row[1] for row in comparison_rows(with_diverged("initialization"))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("labels", "setting"), [("stored", "evaluate.learning_rate"), ("online", "online.learning_rate")]
+)
+def test_a_set_whose_networks_diverged_has_no_advice_but_which_rate_to_lower(labels: str, setting: str) -> None:
+    found = verdict({**with_diverged("final"), "labels": labels})
+    what = "2 of 3 networks that were trained on the distilled set diverged"
+    assert found and (found.use, found.sentence) == (
+        "diverged",
+        f"nothing can be concluded, as {what}: set a lower {setting}",
+    )
+    assert "the distilled set" not in found.points
+
+
+@pytest.mark.parametrize(
+    ("hard", "said"),
+    [
+        (
+            {"accuracy_mean": 61.0},
+            "with hard labels the distilled set has 61.0 ± 0.9 % (with stored labels 55.2 ± 0.9 %)",
+        ),
+        ({"accuracy_mean": 56.0}, ""),
+        ({"accuracy_mean": 61.0, "diverged": 1}, ""),
+        (None, ""),
+    ],
+)
+def test_a_label_regime_in_which_the_same_set_is_better_is_told(hard: dict[str, Any] | None, said: str) -> None:
+    metrics = measured()
+    regime = {"final": hard and {**metrics["final"], **hard}}
+    found = verdict({**metrics, "labels": "stored", "regimes": {"stored": {"final": metrics["final"]}, "hard": regime}})
+    assert found and found.use == "distilled" and ("with hard labels" in found.sentence) == bool(said)
+    assert said in found.sentence.split("; ") or not said
+
+
 def test_the_table_beside_the_verdict_has_points_seconds_and_bytes() -> None:
     rows = comparison_rows(measured())
     assert rows[-2:] == [

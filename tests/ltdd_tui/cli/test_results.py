@@ -197,6 +197,14 @@ def test_evaluate_prints_random_start_and_final_in_each_label_regime(command: Ca
     assert [row[:-1] for row in rows[-2:]] == [["teacher", "-", "94.5"], ["mean", "of", "teacher"]], "as in `show`"
 
 
+def test_evaluate_with_repeats_alone_trains_more_networks_of_what_the_run_evaluated(
+    command: Callable, finished: Path
+) -> None:
+    found = json.loads(command("evaluate", "first", "--repeats", "7", "--json").out)
+    assert [one["subject"] for one in found] == ["random", "initialization", "final"]
+    assert {(one["labels"], one["repeats"]) for one in found} == {("stored", 7)}
+
+
 def with_regimes(run: Path) -> None:
     """Adds a further label regime, a teacher and stored bytes to the metrics of a run."""
     metrics = json.loads((run / "result" / "metrics.json").read_text())

@@ -7,19 +7,22 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engine.run import folder as run_folder
 from engine.run.errors import InputError
-from engine.run.folder import RunFolder
+from engine.run.folder import RunFolder, verify_file
 from engine.run.manifest import Manifest, read_manifest
 from engine.run.metrics import whole_metrics
 from engine.run.scores import read_scores
-from ltdd_tui.cli.results import show_run
+from ltdd_tui.cli.results import runs, show_run
 from ltdd_tui.runs.confusion import read_confusion
 from ltdd_tui.runs.index import examined
 from ltdd_tui.runs.live import LiveRun
+from ltdd_tui.runs.messages import can_resume, notice
 from ltdd_tui.runs.results import RunSummaryReader
 from tests.ltdd_tui.recorded import record
 
@@ -87,12 +90,65 @@ def test_a_run_with_a_file_that_is_something_else_is_shown_and_watched(whole: Ru
         live = LiveRun(whole)
         while not live.read():
             pass
-        assert live.view.state.status == "done"
+        entry = examined(whole)
+        assert live.view.state.status == entry.run.state == ("stopped" if "metrics" in name else "done")
+        assert can_resume(live.view) == bool(entry.run.lost) == ("metrics" in name)
         summary = RunSummaryReader(whole)
         while not summary.read():
             pass
         with pytest.raises(InputError) if "metrics" in name else contextlib.nullcontext():
             show_run(str(whole.root), whole.root.parent)
+
+
+@pytest.mark.parametrize("name", ["result/metrics.json", "result/distilled.safetensors"])
+def test_a_result_that_is_lost_is_told_alike_by_the_list_and_the_screen_with_the_way_out(
+    whole: RunFolder, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live = LiveRun(whole)
+    while not live.read():
+        pass
+    assert live.view.state.status == "done" and not can_resume(live.view)
+    path, kept = whole.root / name, whole.root / "kept"
+    path.rename(kept)
+    live.read()
+    entry, told = examined(whole), notice(live.view, starting=False)
+    runs(whole.root.parent)
+    said = capsys.readouterr()
+    kept.rename(path)
+    assert entry.run.state == live.view.state.status == "stopped" and entry.run.status == "stopped, result damaged"
+    assert told and (told.title, told.lines) == ("the result is damaged", (f"{path}: the file is missing",))
+    assert "`r` writes it anew" in told.hint and can_resume(live.view)
+    assert f"demo: {path}: the file is missing; `ltdd-tui resume" in said.err and "result damaged" in said.out
+    live.read()
+    assert live.view.state.status == "done" and live.view.damage is None
+
+
+def test_a_result_is_read_once_until_a_file_changes_and_never_while_a_worker_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = record(tmp_path / "demo", "done", 3)
+    looked_at: list[str] = []
+
+    def counted(path: Path) -> bool:
+        looked_at.append(path.name)
+        return verify_file(path)
+
+    monkeypatch.setattr(run_folder, "verify_file", counted)
+    with folder.held():
+        LiveRun(folder).read()
+        RunSummaryReader(folder).read()
+    assert looked_at == []
+    live, summary = LiveRun(folder), RunSummaryReader(folder)
+    for _ in range(3):
+        live.read()
+        summary.read()
+    assert sorted(looked_at) == ["distilled.safetensors", "metrics.json"] and live.view.damage is None
+    with open(folder.distilled, "r+b") as file:  # in place: no time of a folder changes
+        file.write(b"\xff")
+    os.utime(folder.distilled, ns=(1, 1))
+    live.read()
+    assert live.view.damage and live.view.damage.where == str(folder.distilled)
+    assert looked_at.count("distilled.safetensors") == 2
 
 
 @pytest.mark.parametrize(
