@@ -17,15 +17,15 @@ from typing import Any
 
 from engine.run.compile_policy import may_compile_by_torch
 from engine.run.device_profiles import Device, device_for, read_calibration
-from engine.run.errors import Fault, InputError
+from engine.run.errors import Fault, InputError, SettingsError
 from engine.run.estimate import Estimate, estimate_remaining
 from engine.run.expert_cache import experts_root
 from engine.run.folder import RunFolder, cache_root, size_of
 from engine.run.network_cost import GIB
+from engine.run.presets import load_preset
 from engine.run.settings import RunSettings
 from ltdd_tui.formatting import gibibytes
 from ltdd_tui.runs import worker
-from ltdd_tui.runs.live import read_settings
 
 # What NVIDIA's driver shows without torch.
 NVIDIA_DEVICES = Path("/dev")
@@ -261,8 +261,11 @@ def check_run(settings: RunSettings, device_name: str, place: Path, written_gib:
 
 def check_rest(folder: RunFolder, device_name: str) -> list[str]:
     """As `check_run`, of what is left of a run that goes on; nothing where its settings cannot be read."""
-    settings, _ = read_settings(folder.config)
-    return check_run(settings, device_name, folder.root, size_of(folder.root) / GIB) if settings else []
+    try:
+        settings = load_preset(str(folder.config), quiet=True)
+    except (SettingsError, OSError):
+        return []
+    return check_run(settings, device_name, folder.root, size_of(folder.root) / GIB)
 
 
 def _named(room: Room) -> str:
