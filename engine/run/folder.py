@@ -231,6 +231,8 @@ def read_sealed_json(path: Path) -> Any:
         return unsealed_json(verified(read_regular(path, LARGEST_JSON_BYTES)))
     except RecursionError:
         raise ValueError("its lists are nested too deep") from None
+    except UnicodeDecodeError:
+        raise ValueError("it is no text") from None
 
 
 def read_json(path: Path) -> Any:
