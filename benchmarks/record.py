@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from benchmarks.ceilings import measure, wait
-from engine.manifest import commit, device_name
+from engine.manifest import commit, device_name, versions
 from engine.run.settings import Precision
 
 RESULTS = Path(__file__).parent / "results"
@@ -169,6 +169,19 @@ def write_record(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
     return record
+
+
+def write_figures(path: Path, command: str, **figures: Any) -> None:
+    """Writes figures that are of no two forms, with the machine, versions and commit that they were measured with."""
+    record = {
+        "name": path.stem,
+        "command": command,
+        "commit": commit(),
+        "device": device_name(torch.device("cpu")),
+        "versions": versions(),
+        **figures,
+    }
+    path.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def write_forms_record(

@@ -95,7 +95,11 @@ def main() -> None:
         "worker": worker.figures(),
         "screen": screen.figures(),
     }
-    write(options.results, figures)
+    # Loads torch: only now that nothing is measured any more.
+    from benchmarks.record import write_figures
+
+    made = {"preset": f"{PRESET}, {', '.join(OVERRIDES)}", "terminal": f"{COLUMNS}x{ROWS}"}
+    write_figures(options.results, "python -m benchmarks.soak", **made, figures=figures)
     print(json.dumps(figures, indent=1))
     grew = [name for name, watched in (("worker", worker), ("screen", screen)) if watched.grew]
     sys.exit(f"error: grew: {', '.join(grew)}" if grew else 0)
@@ -127,26 +131,6 @@ def soak(folder: RunFolder, iterations: int) -> tuple[Watched, Watched, float]:
             if own.poll() is None:
                 own.kill()
     return worker, screen, seconds
-
-
-def write(path: Path, figures: dict[str, Any]) -> None:
-    """Writes the record with what it was measured on."""
-    # Loads torch: only now that nothing is measured any more.
-    import torch
-
-    from engine.manifest import commit, device_name, versions
-
-    record = {
-        "name": "soak",
-        "command": "python -m benchmarks.soak",
-        "commit": commit(),
-        "device": device_name(torch.device("cpu")),
-        "versions": versions(),
-        "preset": f"{PRESET}, {', '.join(OVERRIDES)}",
-        "terminal": f"{COLUMNS}x{ROWS}",
-        "figures": figures,
-    }
-    path.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

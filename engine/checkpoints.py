@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
 
 import torch
-from pydantic import Field, TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -25,7 +23,7 @@ from engine.run.errors import RunFailed, listed
 from engine.run.event_log import told_since_start
 from engine.run.events import Emit, Evaluated, Warned
 from engine.run.folder import RunFolder, read_typed, read_verified, write_atomically, write_json
-from engine.run.metrics import SECONDS_OF_EACH, Percent
+from engine.run.metrics import CHECKS, SECONDS_OF_EACH
 
 
 @dataclass(frozen=True)
@@ -163,7 +161,7 @@ def best_of(accuracies: Mapping[int, float]) -> int | None:
 
 def checks(folder: RunFolder) -> dict[int, float]:
     """The accuracy in percent of each check, by iteration; as the events tell it where the file is lost or damaged."""
-    noted = read_typed(folder.checkpoint / "checks.json", _CHECKS)
+    noted = read_typed(folder.checkpoint / "checks.json", CHECKS)
     return _told_checks(folder) if noted is None else {int(at): accuracy for at, accuracy in noted.items()}
 
 
@@ -173,7 +171,7 @@ def restore_checks(folder: RunFolder, emit: Emit) -> None:
     Raises RunFailed where a set was kept of a check that neither of them knows.
     """
     path, told = folder.checkpoint / "checks.json", _told_checks(folder)
-    noted = {int(at): accuracy for at, accuracy in (read_typed(path, _CHECKS) or {}).items()}
+    noted = {int(at): accuracy for at, accuracy in (read_typed(path, CHECKS) or {}).items()}
     if lost := sorted(told.keys() - noted.keys()):
         write_json(path, {str(at): accuracy for at, accuracy in sorted((told | noted).items())}, sealed=True)
         emit(Warned(f"checks.json lacked the checks of iterations {listed([*map(str, lost)])}; the events told them"))
@@ -186,9 +184,6 @@ def restore_checks(folder: RunFolder, emit: Emit) -> None:
 def _told_checks(folder: RunFolder) -> dict[int, float]:
     checked = [event for event in told_since_start(folder.events, Evaluated) if event.subject == "check"]
     return {event.iteration: event.accuracy_mean for event in checked if event.iteration is not None}
-
-
-_CHECKS = TypeAdapter(dict[Annotated[str, Field(pattern="^[0-9]{1,9}$")], Percent])
 
 
 def record_seconds(folder: RunFolder, evaluated: str, seconds: float) -> None:

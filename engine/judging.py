@@ -259,8 +259,10 @@ def _after_divergence(
 ) -> Step:
     """Recovers as often as the settings let it; then steps down or stops, or raises where nothing is chosen."""
     what, where, hint = error.faults[0].what, error.faults[0].where, error.faults[0].hint
-    if len(state.recovered) < context.settings.matching.max_recoveries:
-        recover(context, start, state, f"{where}: {what}")
+    # The loss of the start is the same with any rates.
+    in_vain = error.at_rest and state.iteration == 0
+    if not in_vain and len(state.recovered) < context.settings.matching.max_recoveries:
+        recover(context, start, state, error)
         # The state that it has gone back to is on the disk: a safe point.
         context.check_stop()
         return "recover"

@@ -10,15 +10,13 @@ import os
 import unicodedata
 from collections.abc import Iterator
 
-from pydantic import BaseModel
-
 from engine.context import Context
 from engine.data.dataset import LongTailedData, load_long_tailed
 from engine.run.errors import InputError, escaped, listed
 from engine.run.event_log import told_since_start
 from engine.run.events import DataReady, Event, RunStarted
 from engine.run.folder import RunFolder, expanded, read_typed, write_atomically, write_json
-from engine.run.manifest import settings_changed
+from engine.run.manifest import DataRecord, settings_changed
 from engine.run.settings import RunSettings
 
 OTHER_PIXELS = "same counts, other pixels"
@@ -31,19 +29,6 @@ def refuse_changed_settings(folder: RunFolder, settings: RunSettings) -> None:
     if settings_changed(folder, settings, _hash_in_events(folder)):
         hint = "put them back, or start a new run from this file: `ltdd-tui run FILE --name ANOTHER`"
         raise InputError("the settings were changed since the run began", str(folder.config), hint)
-
-
-class DataRecord(BaseModel, strict=True, frozen=True):
-    """What data.json holds: classes, their train and test images, and the fingerprint of all pixels and labels.
-
-    Of a run of an older version, without the file, neither fingerprint nor test images of each class are known.
-    """
-
-    class_names: list[str]
-    train_counts: list[int]
-    test_images: int
-    test_counts: list[int] = []
-    fingerprint: str = ""
 
 
 def _hash_in_events(folder: RunFolder) -> str:

@@ -2,6 +2,7 @@
 
 kills: runs that are killed at random moments and resumed. faults: runs whose n-th write fails, then resumed.
 damages: one file of a run or of the cache is damaged, then it is read, resumed, evaluated or exported.
+flips: one bit of such a file is another one, and `verify` or `cache verify` has to name the file.
 events, presets, images: mutated files that are read. Nothing may hang, end in a traceback, show a wrong figure or
 give other bytes than an undisturbed run.
 
@@ -23,16 +24,23 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from benchmarks.record import write_figures
 from benchmarks.robustness.damage import Damaged
 from benchmarks.robustness.inputs import BATCH, READERS, Mutated
 from benchmarks.robustness.processes import Forks
 from benchmarks.robustness.runs import GOOD, METHODS, Interrupted, Outcome
-from engine.manifest import commit, device_name, versions
+from engine.manifest import commit
 
 RESULT = Path(__file__).parents[1] / "results" / "robustness.json"
-COUNTS = {"kills": 200, "faults": 300, "damages": 1000, "events": 10_000, "presets": 2_000, "images": 1_000}
+COUNTS = {
+    "kills": 200,
+    "faults": 300,
+    "damages": 1000,
+    "flips": 200,
+    "events": 10_000,
+    "presets": 2_000,
+    "images": 1_000,
+}
 FAILURES_KEPT = 50
 Cases = Callable[[Sequence[int]], list[Outcome]]
 """The outcomes of the cases with these numbers."""
@@ -47,9 +55,10 @@ def main() -> None:
     forks = Forks(work)
     records = {}
     interrupted = cache(lambda: Interrupted(forks, work, options.seed, options.methods.split(",")))
+    damaged = cache(lambda: Damaged(forks, work, options.seed))
     for part in parts:
         batch = BATCH if part in READERS else 1
-        cases = _cases(part, forks, work, options.seed, interrupted)
+        cases = _cases(part, forks, work, options.seed, interrupted, damaged)
         numbers = options.numbers or range(options.count or COUNTS[part])
         records[part] = run_part(part, cases, batch, numbers, work / f"{part}-{options.seed}.jsonl", options.jobs)
         print(table(part, records[part]), flush=True)
@@ -73,11 +82,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _cases(part: str, forks: Forks, work: Path, seed: int, interrupted: Callable[[], Interrupted]) -> Cases:
+def _cases(
+    part: str,
+    forks: Forks,
+    work: Path,
+    seed: int,
+    interrupted: Callable[[], Interrupted],
+    damaged: Callable[[], Damaged],
+) -> Cases:
     if part in READERS:
         return Mutated(forks, work, part, seed).cases
-    if part == "damages":
-        case = Damaged(forks, work, seed).case
+    if part in ("damages", "flips"):
+        case = damaged().case if part == "damages" else damaged().flip
     else:
         case = interrupted().kill if part == "kills" else interrupted().fault
     return lambda numbers: [*map(case, numbers)]
@@ -85,18 +101,23 @@ def _cases(part: str, forks: Forks, work: Path, seed: int, interrupted: Callable
 
 def run_part(part: str, cases: Cases, batch: int, numbers: Sequence[int], log: Path, jobs: int) -> dict[str, Any]:
     """Does the cases that `log` does not hold, a line each, and returns the part's figures."""
-    done = dict[int, Outcome]()
+    done, seconds = dict[int, Outcome](), dict[int, float]()
     for line in log.read_text().splitlines() if log.exists() else ():
-        number, *outcome = json.loads(line)
+        number, seconds[number], *outcome = json.loads(line)
         done[number] = Outcome(*outcome)
+
+    def timed(numbers: Sequence[int]) -> tuple[list[Outcome], float]:
+        began = time.monotonic()
+        return cases(numbers), (time.monotonic() - began) / len(numbers)
+
     left = [number for number in numbers if number not in done]
     batches = [left[start : start + batch] for start in range(0, len(left), batch)]
-    began = time.monotonic()
     with ThreadPoolExecutor(jobs) as pool, open(log, "a", buffering=1) as file:
-        for own, outcomes in zip(batches, pool.map(cases, batches), strict=True):
+        for own, (outcomes, of_each) in zip(batches, pool.map(timed, batches), strict=True):
             for number, outcome in zip(own, outcomes, strict=True):
-                done[number] = outcome
-                file.write(json.dumps([number, outcome.outcome, outcome.case, outcome.detail]) + "\n")
+                done[number], seconds[number] = outcome, of_each
+                line = [number, round(of_each, 4), outcome.outcome, outcome.case, outcome.detail]
+                file.write(json.dumps(line) + "\n")
                 if outcome.outcome not in GOOD:
                     print(
                         f"{part} {number}: {outcome.outcome}: {outcome.case}\n    {outcome.detail[-300:]}", flush=True
@@ -105,7 +126,8 @@ def run_part(part: str, cases: Cases, batch: int, numbers: Sequence[int], log: P
     bad = {number: own for number, own in asked.items() if own.outcome not in GOOD}
     return {
         "cases": len(asked),
-        "seconds": round(time.monotonic() - began, 1),
+        # Of all cases one after another, also of those that an earlier call has done.
+        "seconds": round(sum(seconds[number] for number in asked), 1),
         "outcomes": dict(Counter(own.outcome for own in asked.values()).most_common()),
         "failed": len(bad),
         "failures": [[number, own.outcome, own.case] for number, own in bad.items()][:FAILURES_KEPT],
@@ -122,14 +144,8 @@ def write(path: Path, records: dict[str, Any], options: argparse.Namespace) -> N
     """Writes the figures, with those of parts that were not asked for as they were."""
     before = json.loads(path.read_text())["parts"] if path.exists() else {}
     conditions = {"seed": options.seed, "jobs": options.jobs, "commit": commit()}
-    record = {
-        "name": "robustness",
-        "command": "python -m benchmarks.robustness",
-        "device": device_name(torch.device("cpu")),
-        "versions": versions(),
-        "parts": before | {part: conditions | own for part, own in records.items()},
-    }
-    path.write_text(json.dumps(record, indent=1) + "\n")
+    parts = before | {part: conditions | own for part, own in records.items()}
+    write_figures(path, "python -m benchmarks.robustness", parts=parts)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -9,13 +10,25 @@ import re
 import shutil
 import threading
 import time
+import zipfile
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from benchmarks.robustness.processes import HANGS_AFTER_SECONDS, Answer, Forks, answer, command, kill_group, worker
-from benchmarks.robustness.runs import ABSENT, REFUSED, SAME, Outcome, arguments, differences, run_in, settings
+from benchmarks.robustness.runs import (
+    ABSENT,
+    NO_EFFECT,
+    NOTICED,
+    REFUSED,
+    SAME,
+    Outcome,
+    arguments,
+    differences,
+    run_in,
+    settings,
+)
 from engine.run.folder import RunFolder
 from engine.run.settings import RunSettings
 from ltdd_tui.runs.index import examined
@@ -29,6 +42,9 @@ OF_FINISHED = {
     "evaluate": ("evaluate", "run", "--arch", "convnet", "--repeats", "2", "--device", "cpu"),
     "export": ("export", "run", "--images", "out/images", "--pt", "out/pt"),
 }
+WITHOUT_COPY = re.compile(r"runs/run/(config\.yaml|checkpoint/(checks\.json|sets/.*))")
+"""What a killed run cannot make again: the only files of which damage may refuse that it goes on."""
+VERIFIED = re.compile(r"\.(safetensors|json|jsonl|pt2|png|so)$")
 KILLED_AT = b'"type":"matching_step","iteration":7'
 # When a file last changed, and where it is, say nothing of the run.
 VOLATILE = re.compile(r'"(?:changed|path)": [^\n]*')
@@ -186,7 +202,37 @@ class Damaged:
         outcome = self._shown(template, self._read(home), case)
         if outcome.outcome in (SAME, REFUSED, ABSENT):
             done = self._forks.run(command, [*OF_FINISHED[action], *_below(home)], home, home / "output")
-            outcome = worse(outcome, self._made(template, action, done, home, f"{case}, {action}"))
+            made = self._made(template, action, done, home, f"{case}, {action}")
+            if template == "killed" and made.outcome == REFUSED and not WITHOUT_COPY.fullmatch(file):
+                made = Outcome("refused to go on", made.case, made.detail)
+            outcome = worse(outcome, made)
+        shutil.rmtree(home)
+        return outcome
+
+    def flip(self, number: int) -> Outcome:
+        """One flipped bit in a file that is read again: `verify` or `cache verify` must name it."""
+        rng = random.Random(f"flips {self._seed} {number}")
+        template = rng.choice(("killed", "done"))
+        kinds = [names for names in self._files[template] if VERIFIED.search(names[0])]
+        file = rng.choice(rng.choice(kinds))
+        home = self._copy(template, f"flips-{number}")
+        before = (home / file).read_bytes()
+        if not before:
+            shutil.rmtree(home)
+            return Outcome(NO_EFFECT, f"{template} run, {file} is empty")
+        _damage(home / file, "bit", rng)
+        verify = ["cache", "verify"] if file.startswith("cache/") else ["verify", "run", *_below(home)]
+        told = self._forks.run(command, verify, home, home / "output")
+        case = f"{template} run, bit in {file}"
+        if told.breakage:
+            outcome = Outcome(told.breakage, case, told.err[-2000:])
+        elif told.code and Path(file).name in told.out:
+            outcome = Outcome(NOTICED, case)
+        elif file.endswith(".pt2") and _members(before) == _members((home / file).read_bytes()):
+            # A zip file has bytes between its members that nobody reads.
+            outcome = Outcome(NO_EFFECT, case)
+        else:
+            outcome = Outcome("unnoticed", case, told.out[-500:] + told.err[-500:])
         shutil.rmtree(home)
         return outcome
 
@@ -229,6 +275,11 @@ def _kinds_of_files(home: Path) -> list[list[str]]:
         if path.is_file() and path.name != "lock" and name.startswith(("runs/", "cache/")):
             kinds.setdefault(re.sub(r"[0-9a-f]{16}|\d+", "N", name), []).append(name)
     return list(kinds.values())
+
+
+def _members(content: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        return {name: file.read(name) for name in file.namelist()}
 
 
 def _damage(path: Path, kind: str, rng: random.Random) -> None:

@@ -33,7 +33,8 @@ from engine.run.settings import RunSettings
 METHODS = ("ltdd", "ltdd-plus", "datm", "mtt", "dm", "idm", "rldd", "herding")
 """One of each kind: with classifier experts, with a teacher, by hard labels, by features, by statistics, chosen."""
 SAME, REFUSED, ABSENT, READ = "same bytes", "refused by name", "as if absent", "read"
-GOOD = {SAME, REFUSED, ABSENT, READ}
+NOTICED, NO_EFFECT = "noticed", "without effect"
+GOOD = {SAME, REFUSED, ABSENT, READ, NOTICED, NO_EFFECT}
 FIGURES = ("final", "best", "random", "initialization", "experts", "regimes", "architectures", "bounds", "selections")
 STAGE = re.compile(r'"type":"stage_started","stage":"(\w+)"')
 LAST_MOMENT_SECONDS = 0.02

@@ -39,25 +39,44 @@ def sealed_safetensors(content: bytes) -> bytes:
     """A safetensors file with its checksum added to its metadata. The same content gives the same bytes."""
     length = int.from_bytes(content[:8], "little")
     header, data = json.loads(content[8 : 8 + length]), memoryview(content)[8 + length :]
-    header = {"__metadata__": {KEY: _BLANK, **header.pop("__metadata__", {})}} | header
+    metadata = header.pop("__metadata__", {})
+    assert KEY not in metadata, f"metadata with a {KEY!r} cannot be sealed: it would take the place of the file's own"
+    header = {"__metadata__": {KEY: _BLANK, **metadata}} | header
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8, as safetensors has it
     return _with_checksum(len(text).to_bytes(8, "little") + text, data)
 
 
 def sealed_json(value: Any, indent: int | None = 2) -> bytes:
-    """A value as JSON with its checksum; anything but an object is put into one. `unsealed_json` gives it back."""
-    fields = value if isinstance(value, dict) else {"content": value}
+    """A value as JSON with its checksum; what is no object is put into one, under `content`.
+
+    So is an object that would be mistaken for such a one, or has a key `checksum`. `unsealed_json` gives it back.
+    """
+    as_it_is = isinstance(value, dict) and KEY not in value and value.keys() != {"content"}
+    fields = value if as_it_is else {"content": value}
     return _with_checksum((json.dumps({KEY: _BLANK} | fields, indent=indent) + "\n").encode())
 
 
 def unsealed_json(content: bytes) -> Any:
-    """The value in a JSON file, without its checksum, which is not compared; raises ValueError for what is no JSON."""
-    value = json.loads(content)
-    if not isinstance(value, dict) or KEY not in value:
+    """The value in a JSON file, without its checksum where it has one; raises DamagedFile as `verified`.
+
+    Raises ValueError for what is no JSON.
+    """
+    try:
+        value = json.loads(verified(content))
+    except RecursionError:
+        raise ValueError("its lists are nested too deep") from None
+    except UnicodeDecodeError:
+        raise ValueError("it is no text") from None
+    if not isinstance(value, dict) or KEY not in value or not is_sealed(content):
         return value
     del value[KEY]
     return value["content"] if value.keys() == {"content"} else value
+
+
+def is_sealed(content: bytes) -> bool:
+    """Whether a file that begins so has a checksum; raises DamagedFile for the rest of one."""
+    return _stored(content[:_BEGIN]) is not None
 
 
 def verified(content: bytes) -> bytes:

@@ -92,7 +92,14 @@ class RunFailed(LtddError):
 
 
 class Diverged(RunFailed):
-    """Matching left the finite numbers: the run fails, or goes back to a set that was checked before."""
+    """Matching left the finite numbers: the run fails, or goes back to a set that was checked before.
+
+    at_rest: it is the loss of the set before the step, which is the same with any rates.
+    """
+
+    def __init__(self, what: str, where: str = "", hint: str = "", at_rest: bool = False) -> None:
+        super().__init__(what, where, hint)
+        self.at_rest = at_rest
 
 
 class Stopped(LtddError):

@@ -1,5 +1,7 @@
 """manifest.json: the settings hash, the workers that made a run one after another, and what they took from others.
 
+Also data.json: the images that it is made of.
+
 The same settings give the same bytes where everything is of one origin: the same kind of device, instructions, threads,
 versions and compiler. Another origin rounds otherwise, and where it does, a long training ends elsewhere.
 """
@@ -115,6 +117,19 @@ class Manifest(BaseModel, strict=True, extra="allow", populate_by_name=True):
                 told.append(", ".join(kinds[-1].differences(kinds[0])))
             yield f"made by {len(kinds)} workers: {listed(told, separator='; ')}"
         yield from (f"{what}: {how}" for what, how in self.other_origins.items())
+
+
+class DataRecord(BaseModel, strict=True, frozen=True):
+    """What data.json holds: classes, their train and test images, and the fingerprint of all pixels and labels.
+
+    Of a run of an older version, without the file, neither fingerprint nor test images of each class are known.
+    """
+
+    class_names: list[str]
+    train_counts: list[int]
+    test_images: int
+    test_counts: list[int] = []
+    fingerprint: str = ""
 
 
 def read_manifest(folder: RunFolder) -> Manifest:

@@ -28,6 +28,8 @@ Seconds = Annotated[float, Field(ge=0, le=1e10)]
 Count = Annotated[int, Field(ge=0, le=10**9)]
 SECONDS_OF_EACH = TypeAdapter(dict[str, Seconds])
 """What seconds.json holds of stages, and training_seconds.json of evaluations."""
+CHECKS = TypeAdapter(dict[Annotated[str, Field(pattern="^[0-9]{1,9}$")], Percent])
+"""What checks.json holds: the accuracy of each check, by iteration."""
 
 # Strict: what stands in quotes is no number. Reads keep to it; the worker's own figures are not checked at all, so
 # that no rounding error can cost a finished run its result.

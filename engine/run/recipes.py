@@ -1,11 +1,14 @@
-"""Evaluation: how networks are trained on a small set in each label regime, as settings and as one recipe for all."""
+"""Evaluation: how networks are trained on a small set in each label regime, as settings and as one recipe for all.
+
+And what is kept of each network in checkpoint/evaluations.
+"""
 
 from __future__ import annotations
 
 import difflib
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal, cast, get_args
+from typing import Annotated, Any, Literal, NotRequired, TypedDict, TypeGuard, cast, get_args
 
 from pydantic import Field, field_validator
 
@@ -203,3 +206,57 @@ def _known(name: str, kind: str, known: tuple[str, ...], where: str) -> str:
         hint = f"did you mean {near[0]}?" if near else "name one of these"
         raise InputError(f"there is no {kind} {shortened(name)!r}; known: {', '.join(known)}", where, hint)
     return name
+
+
+# ---- What is kept of each network ----
+
+
+class NetworkResult(TypedDict):
+    """One trained network: test accuracy of each class in percent, and the L2 norm of each row of its classifier.
+
+    `confidence`: the mean probability that test images of a class give that class, in percent; not in a file of an
+    older version. `confusion`: test images by true (row) and predicted class, of a set that a run may end with. Not
+    where there are very many classes, nor in a file of an older version. `right`: of each validation image, by which
+    something is chosen, whether it was put into its class (1 or 0).
+    """
+
+    per_class: list[float]
+    norms: list[float]
+    confidence: NotRequired[list[float]]
+    confusion: NotRequired[list[list[int]]]
+    right: NotRequired[list[int]]
+
+
+def network_results(found: Any, classes: int | None = None) -> list[NetworkResult]:
+    """What a file of such results, one or a list, holds, once read as JSON; none of a file of another form.
+
+    classes: None where their number is not known.
+    """
+    results = found if isinstance(found, list) else [found]
+    return results if all(_is_network_result(one, classes) for one in results) else []
+
+
+def _is_network_result(found: Any, classes: int | None) -> TypeGuard[NetworkResult]:
+    if not isinstance(found, dict) or not isinstance(found.get("per_class"), list):
+        return False
+    per_class, right = found["per_class"], found.get("right", [])
+    classes = len(per_class) if classes is None else classes
+    confusion = found.get("confusion", [[0] * classes] * classes)
+    return (
+        all(_are_numbers(row, classes, 100.0) for row in (per_class, found.get("confidence", per_class)))
+        and _are_numbers(found.get("norms"), classes, math.inf)
+        and isinstance(confusion, list)
+        and len(confusion) == classes
+        and all(_are_numbers(row, classes, 2**53) and all(isinstance(one, int) for one in row) for row in confusion)
+        and isinstance(right, list)
+        and all(one in (0, 1) for one in right)
+    )
+
+
+def _are_numbers(row: Any, count: int, largest: float) -> bool:
+    # NaN stands for a class without test images, and for a network that diverged.
+    return (
+        isinstance(row, list)
+        and len(row) == count
+        and all(type(one) in (int, float) and (0 <= one <= largest or one != one) for one in row)
+    )

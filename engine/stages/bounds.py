@@ -17,9 +17,10 @@ from engine.data.dataset import LongTailedData
 from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run.compile_policy import compiling_teacher_pays
 from engine.run.events import BOUND, Evaluated
-from engine.run.folder import read_json, write_json
+from engine.run.folder import write_json
+from engine.run.recipes import NetworkResult
 from engine.run.settings import LongTailLoss
-from engine.training.accuracy import NetworkResult, network_results, per_class_accuracy, summary
+from engine.training.accuracy import per_class_accuracy, read_network_results, summary
 from engine.training.from_scratch import cost_of, fresh_network
 from engine.training.gradients import training_gradient
 from engine.training.long_tailed import delete_checkpoint, long_tailed_training
@@ -69,7 +70,7 @@ def _result(
     """One network, trained and tested; read back where known."""
     settings, epochs = context.settings, context.settings.bounds.epochs
     path = context.folder.evaluations / f"bound-{loss}-{number}.json"
-    if known := network_results([read_json(path)], data.num_classes):
+    if known := read_network_results(path, data.num_classes, context.emit):
         return known[0]
     names = ("bound", loss, number)
     _, start = fresh_network(settings, data, settings.evaluate.arch[0], *names)

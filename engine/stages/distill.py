@@ -223,14 +223,18 @@ def _save(context: Context, state: DistillState) -> None:
     context.emit(Checkpointed(state.iteration))
 
 
-def recover(context: Context, start: Synthetic, diverged: DistillState, what: str) -> None:
+def recover(context: Context, start: Synthetic, diverged: DistillState, error: Diverged) -> None:
     """Goes back to the last state before one that `diverged`, with all rates halved, and writes that as a checkpoint.
 
-    `distill`, called again, goes on from there. diverged: the last state that was finite.
+    `distill`, called again, goes on from there. diverged: the last state that was finite; where that is the last one
+    saved, and its loss was bad with any rates, it goes back to the start.
     """
-    back = load_state(context.folder, context.device, context.emit, _last_saved(context.settings, diverged))
+    last = _last_saved(context.settings, diverged)
+    in_vain = error.at_rest and last == diverged.iteration
+    back = None if in_vain else load_state(context.folder, context.device, context.emit, last)
     recovered = (*diverged.recovered, diverged.iteration + 1)
     back = replace(back or DistillState.at_start(start), recovered=recovered)
+    what = f"{error.faults[0].where}: {error.faults[0].what}"
     context.emit(Recovered(recovered[-1], back.iteration, what, 0.5 ** len(recovered)))
     save_state(context.folder, back)
     context.emit(Checkpointed(back.iteration))
@@ -285,27 +289,33 @@ def _emit_step(
     # One transfer for all values that are looked at: on a GPU each transfer waits for the device.
     looked_at = torch.stack([*losses, state.synthetic.beta, *sizes, *(sizes / largest), *extra_is_finite]).tolist()
     (loss_rep, loss_cls, beta), sizes_now, shares = looked_at[:3], looked_at[3:6], looked_at[6:9]
-    traits, names, what = context.settings.traits, ("images", "label logits", "beta"), ""
+    traits, names = context.settings.traits, ("images", "label logits", "beta")
+    of_loss = of_step = ""
     if not (math.isfinite(loss_rep) and math.isfinite(loss_cls)):
-        what = f"a matching loss or gradient is not finite (rep {loss_rep}, cls {loss_cls})"
+        of_loss = f"a matching loss or gradient is not finite (rep {loss_rep}, cls {loss_cls})"
+    elif traits.matches_trajectories and max(loss_rep, loss_cls) > EXPLODED_LOSS:
+        of_loss = f"a matching loss has exploded (rep {loss_rep:.3g}, cls {loss_cls:.3g})"
     elif not all(map(math.isfinite, sizes_now)) or not all(looked_at[9:]):
         of = [name for name, size in zip(names, sizes_now, strict=True) if not math.isfinite(size)]
-        what = f"a gradient or the step along it is not finite (of {', '.join(of) or 'networks that the method keeps'})"
-    elif traits.matches_trajectories and max(loss_rep, loss_cls) > EXPLODED_LOSS:
-        what = f"a matching loss has exploded (rep {loss_rep:.3g}, cls {loss_cls:.3g})"
+        of_step = ", ".join(of) or "networks that the method keeps"
+        of_step = f"a gradient or the step along it is not finite (of {of_step})"
     elif max(shares) > 1:
         exploded = shares.index(max(shares))
-        what = f"the set has exploded (root mean square of {names[exploded]}: {sizes_now[exploded]:.3g})"
+        of_step = f"the set has exploded (root mean square of {names[exploded]}: {sizes_now[exploded]:.3g})"
     elif beta <= 0:
-        what = f"the learnt rate beta fell to {beta:.3g}"
-    if what:
+        of_step = f"the learnt rate beta fell to {beta:.3g}"
+    if of_loss or of_step:
         lower = "distribution.image_lr" if traits.matches_distributions else "matching.image_lr or matching.beta"
         lower = "recovery.learning_rate" if isinstance(result, RecoveryStep) else lower
         others_are_well = all(share <= 1 for share in shares[:2])
         if others_are_well and not (beta > 0 and shares[2] <= 1):
             lower = "matching.beta_lr"
+        hint = f"lower {lower}; the last checkpoint is untouched"
+        if of_loss and state.iteration == 1 and lower == "matching.image_lr or matching.beta":
+            hint = "no step was taken yet: lower matching.beta, the rate of students, or look at the start"
+        # The losses are those of the set before the step.
         where = f"distill, iteration {state.iteration}, {result.drawn}"
-        raise Diverged(what, where, f"lower {lower}; the last checkpoint is untouched")
+        raise Diverged(of_loss or of_step, where, hint, at_rest=bool(of_loss))
     context.emit(
         MatchingStep(state.iteration, loss_rep, loss_cls if result.loss_cls is not None else None, beta, seconds)
     )

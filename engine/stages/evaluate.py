@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from engine.checkpoints import record_seconds, training_seconds
 from engine.compilation import evaluation_is_compiled
-from engine.context import Context, Progress, generator, warning_of_damage
+from engine.context import Context, Progress, generator
 from engine.data.dataset import LongTailedData, content_hash
 from engine.data.selection import pick_real_images
 from engine.losses import one_hot, target_probabilities
@@ -29,13 +29,13 @@ from engine.manifest import device_name, versions
 from engine.matching.synthetic import Synthetic, as_kept
 from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run import folder
-from engine.run.checksums import DamagedFile, sealed_json, sealed_safetensors
+from engine.run.checksums import sealed_json, sealed_safetensors
 from engine.run.events import Emit, Evaluated, Warned
-from engine.run.folder import read_json, read_verified, write_atomically, write_json
-from engine.run.recipes import rate_setting
+from engine.run.folder import read_verified, write_atomically, write_json
+from engine.run.recipes import NetworkResult, rate_setting
 from engine.run.settings import LabelRegime, NetworkName, RunSettings, settings_hash
 from engine.teachers import Teacher
-from engine.training.accuracy import NetworkResult, class_figures, network_results, summary
+from engine.training.accuracy import class_figures, read_network_results, summary
 from engine.training.from_scratch import (
     Names,
     TrainingSet,
@@ -267,18 +267,12 @@ def _read_results(
     """
     results: list[NetworkResult] = []
     judged = len(data.test_labels) if target.key.startswith(JUDGED) else 0
-    while group := _read_networks(_results_path(context, target, arch, len(results)), data.num_classes, context.emit):
+    while group := read_network_results(
+        _results_path(context, target, arch, len(results)), data.num_classes, context.emit
+    ):
         if any(len(one.get("right", [])) != judged for one in group):
             break
         results += group
-    return results
-
-
-def _read_networks(path: Path, classes: int, emit: Emit) -> list[NetworkResult]:
-    """What a file of results holds; nothing, with a Warned, where it is damaged."""
-    results = network_results(read_json(path), classes)
-    if not results and path.exists():
-        emit(warning_of_damage(path, DamagedFile(), "these networks are trained again"))
     return results
 
 
@@ -330,7 +324,7 @@ def evaluation_key(
 def read_networks(key: str, count: int, classes: int, emit: Emit) -> list[NetworkResult] | None:
     """The results of these networks in the cache; None where there are none, or, with a Warned, a damaged file."""
     path = folder.evaluations_root() / f"{key}.json"
-    results = _read_networks(path, classes, emit)
+    results = read_network_results(path, classes, emit)
     if len(results) != count:
         return None
     with contextlib.suppress(OSError):

@@ -31,13 +31,14 @@ from engine.run.expert_cache import (
     origin_of,
     teachers_trained_alike,
 )
+from engine.run.manifest import Origin
 from engine.run.settings import settings_hash
 from engine.teachers import Teacher, own_class_spread, search_tau
 from engine.training.accuracy import balanced, per_class_accuracy
 from engine.training.from_scratch import cost_of, fresh_network
 from engine.training.glmc import glmc_training
 from engine.training.gradients import training_gradient
-from engine.training.long_tailed import EpochTraining, delete_checkpoint, long_tailed_training
+from engine.training.long_tailed import EpochTraining, checkpoints_of, delete_checkpoint, long_tailed_training
 from engine.training.sgd import Gradient
 from engine.trajectories import ExpertStore, Trajectory
 
@@ -153,9 +154,14 @@ def _load_or_train(
         for number in numbers:
             one = cached = store.load(number, NO_EPOCHS)
             if one is None:
-                one = _trained(context, data, network, training(number), store.checkpoint(number), number)
-                store.save(number, one, here)
-                delete_checkpoint(store.checkpoint(number))
+                checkpoint = store.checkpoint(number)
+                begun_by = [origin_of(path) for path in checkpoints_of(checkpoint)]
+                check_cached(context, "the teacher's network under way", begun_by, here)
+                # One that two origins have trained is of none.
+                origin = here if all(own and not own.differences(here) for own in begun_by) else None
+                one = _trained(context, data, network, training(number), checkpoint, number, origin)
+                store.save(number, one, origin)
+                delete_checkpoint(checkpoint)
             networks.append(one)
             accuracies, norms = one.per_class.tolist(), one.norms.tolist()
             context.emit(ExpertDone("teacher", number, cached is not None, balanced(one.per_class), accuracies, norms))
@@ -185,7 +191,13 @@ def _trainings(
 
 
 def _trained(
-    context: Context, data: LongTailedData, network: FlatNetwork, training: EpochTraining, checkpoint: Path, number: int
+    context: Context,
+    data: LongTailedData,
+    network: FlatNetwork,
+    training: EpochTraining,
+    checkpoint: Path,
+    number: int,
+    origin: Origin | None,
 ) -> Trajectory:
     """One network, of which only the last weights are kept."""
 
@@ -193,7 +205,7 @@ def _trained(
         context.emit(ExpertEpoch("teacher", number, epoch, training.epochs, loss))
         context.check_stop()
 
-    trained = training.run(f"teacher, network {number + 1}", checkpoint, epoch_done, context.emit)
+    trained = training.run(f"teacher, network {number + 1}", checkpoint, epoch_done, context.emit, origin)
     # What GLMC trains beside the network, its heads, comes after the network's own weights.
     theta = trained[: network.num_parameters]
     per_class = per_class_accuracy(network, theta, data.test_images, data.test_labels)

@@ -5,62 +5,34 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from typing import Any, NamedTuple, NotRequired, TypedDict, TypeGuard
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from engine.context import warning_of_damage
 from engine.cores import take_turn
 from engine.nets.functional import FlatNetwork, Forward
-from engine.run.events import Evaluated
+from engine.run.checksums import DamagedFile
+from engine.run.events import Emit, Evaluated
+from engine.run.folder import read_sealed_json
 from engine.run.metrics import group_means, sample_std
 from engine.run.network_cost import TEST_IMAGES_AT_ONCE
+from engine.run.recipes import NetworkResult, network_results
 
 
-class NetworkResult(TypedDict):
-    """One trained network: test accuracy of each class in percent, and the L2 norm of each row of its classifier.
-
-    `confidence`: the mean probability that test images of a class give that class, in percent; not in a file of an
-    older version. `confusion`: test images by true (row) and predicted class, of a set that a run may end with. Not
-    where there are very many classes, nor in a file of an older version. `right`: of each validation image, by which
-    something is chosen, whether it was put into its class (1 or 0).
-    """
-
-    per_class: list[float]
-    norms: list[float]
-    confidence: NotRequired[list[float]]
-    confusion: NotRequired[list[list[int]]]
-    right: NotRequired[list[int]]
-
-
-def network_results(found: Any, classes: int) -> list[NetworkResult]:
-    """What a file of such results holds, once read as JSON; none of a file that is damaged or of another form."""
-    return found if isinstance(found, list) and all(_is_network_result(one, classes) for one in found) else []
-
-
-def _is_network_result(found: Any, classes: int) -> TypeGuard[NetworkResult]:
-    if not isinstance(found, dict):
-        return False
-    per_class, right = found.get("per_class"), found.get("right", [])
-    confusion = found.get("confusion", [[0] * classes] * classes)
-    return (
-        all(_are_numbers(row, classes, 100.0) for row in (per_class, found.get("confidence", per_class)))
-        and _are_numbers(found.get("norms"), classes, math.inf)
-        and isinstance(confusion, list)
-        and len(confusion) == classes
-        and all(_are_numbers(row, classes, 2**53) and all(isinstance(one, int) for one in row) for row in confusion)
-        and isinstance(right, list)
-        and all(one in (0, 1) for one in right)
-    )
-
-
-def _are_numbers(row: Any, count: int, largest: float) -> bool:
-    # NaN stands for a class without test images, and for a network that diverged.
-    return (
-        isinstance(row, list)
-        and len(row) == count
-        and all(type(one) in (int, float) and (0 <= one <= largest or one != one) for one in row)
-    )
+def read_network_results(path: Path, classes: int, emit: Emit) -> list[NetworkResult]:
+    """The results in a file; none, with a Warned, of one that is damaged or holds something else."""
+    try:
+        if results := network_results(read_sealed_json(path), classes):
+            return results
+        raise DamagedFile(f"it holds no results of networks for {classes} classes")
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        emit(warning_of_damage(path, error, "these networks are trained again"))
+        return []
 
 
 @torch.no_grad()

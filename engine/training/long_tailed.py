@@ -23,7 +23,9 @@ from engine.losses import one_hot
 from engine.nets.functional import FlatNetwork
 from engine.run.checksums import sealed_safetensors
 from engine.run.events import Emit
+from engine.run.expert_cache import ORIGIN
 from engine.run.folder import read_verified, write_atomically
+from engine.run.manifest import Origin
 from engine.run.settings import LongTailLoss, RunSettings
 from engine.training.batches import TrainingStream, augmented_batches, shuffled_batches
 from engine.training.sgd import Batch, Gradient, Sgd, Step, TrainingState, half_cosine, refuse_divergence, train_epoch
@@ -93,12 +95,20 @@ class EpochTraining:
     steps: int
     sgd: Sgd
 
-    def run(self, where: str, checkpoint: Path, epoch_done: Callable[[int, float], None], emit: Emit) -> Tensor:
+    def run(
+        self,
+        where: str,
+        checkpoint: Path,
+        epoch_done: Callable[[int, float], None],
+        emit: Emit,
+        origin: Origin | None = None,
+    ) -> Tensor:
         """The weights (P,) after the last epoch, from where `checkpoint` was left.
 
         where: names the network in errors. epoch_done: told each epoch and its mean loss once that epoch is on disk; it
-        may raise Stopped. Emits Warned for a damaged checkpoint: the one of the epoch before is kept beside it. Raises
-        RunFailed before anything is written that is not finite.
+        may raise Stopped. origin: of all epochs, where the checkpoint lies outside of the run. Emits Warned for a
+        damaged checkpoint: the one of the epoch before is kept beside it. Raises RunFailed before anything is written
+        that is not finite.
         """
         state = TrainingState.started([self.start], [0.0])
         for epoch in range(1 + _read(checkpoint, state, emit), self.epochs + 1):
@@ -107,7 +117,8 @@ class EpochTraining:
             tensors = {"theta": state.theta, "velocity": state.velocity, "epoch": torch.tensor(epoch)}
             if checkpoint.exists():
                 os.replace(checkpoint, _epoch_before(checkpoint))
-            content = save({name: tensor.cpu() for name, tensor in tensors.items()})
+            metadata = {ORIGIN: origin.model_dump_json()} if origin else None
+            content = save({name: tensor.cpu() for name, tensor in tensors.items()}, metadata)
             write_atomically(checkpoint, sealed_safetensors(content))
             epoch_done(epoch, loss)
         return state.theta[0]
@@ -124,12 +135,10 @@ class EpochTraining:
 
 def _read(checkpoint: Path, state: TrainingState, emit: Emit) -> int:
     """Copies the newest checkpoint that can be read into the state; the epochs that it has done, 0 without one."""
-    for path in (checkpoint, _epoch_before(checkpoint)):
+    for path in checkpoints_of(checkpoint):
         try:
             tensors = load(read_verified(path))
             theta, velocity, epoch = tensors["theta"], tensors["velocity"], int(tensors["epoch"])
-        except FileNotFoundError:
-            continue
         except (OSError, KeyError, ValueError, SafetensorError) as error:
             emit(warning_of_damage(path, error, "trained again from the epoch before, or from the start"))
             # Else it would take the place of the sound one.
@@ -144,8 +153,13 @@ def _read(checkpoint: Path, state: TrainingState, emit: Emit) -> int:
 
 def delete_checkpoint(checkpoint: Path) -> None:
     """Deletes what `EpochTraining.run` has kept, once the result is on disk."""
-    for path in (checkpoint, _epoch_before(checkpoint)):
+    for path in checkpoints_of(checkpoint):
         path.unlink(missing_ok=True)
+
+
+def checkpoints_of(checkpoint: Path) -> list[Path]:
+    """The files that `EpochTraining.run` would go on from, the newest first; empty where nothing is under way."""
+    return [path for path in (checkpoint, _epoch_before(checkpoint)) if path.exists()]
 
 
 def _epoch_before(checkpoint: Path) -> Path:

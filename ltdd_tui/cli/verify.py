@@ -14,29 +14,33 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
-from engine.run.checksums import DamagedFile
+from engine.run.checksums import DamagedFile, is_sealed, unsealed_json
 from engine.run.compile_policy import digest_path
 from engine.run.errors import FAILED, Fault, InputError, escaped
-from engine.run.events import Warned, decode
+from engine.run.events import RunStarted, Stamped, Warned, decode
 from engine.run.expert_cache import experts_root
 from engine.run.folder import (
+    JSON_OBJECT,
+    LARGEST_JSON_BYTES,
     RunFolder,
     cache_root,
     evaluations_root,
     expanded,
-    read_json,
-    read_sealed_json,
+    read_typed,
     verify_file,
 )
 from engine.run.image_folder import survey
 from engine.run.image_headers import opened_image
 from engine.run.locks import is_held
-from engine.run.metrics import readable_metrics, sound_metrics
-from engine.run.regular_files import open_regular
+from engine.run.manifest import DataRecord, Manifest, read_manifest
+from engine.run.metrics import CHECKS, SECONDS_OF_EACH, readable_metrics, sound_metrics
+from engine.run.recipes import network_results
+from engine.run.regular_files import open_regular, read_regular
 from engine.run.scores import read_scores
 from ltdd_tui.cli.options import RunName, RunsDir
 from ltdd_tui.cli.output import print_note, print_text
@@ -58,7 +62,7 @@ class Verified:
 
     def look(self, path: Path, where: str) -> None:
         """Reads one file, and notes what is wrong with it; files of unknown kinds are left out."""
-        if (check := CHECKS.get(path.suffix)) is None or not path.is_file():
+        if (check := READS.get(path.suffix)) is None or not path.is_file():
             return
         self.files, self.bytes = self.files + 1, self.bytes + path.stat().st_size
         try:
@@ -66,8 +70,7 @@ class Verified:
         except Exception as error:
             if isinstance(error, MemoryError):
                 raise
-            what = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
-            self.faults.append(Fault(f"damaged: {what}", where))
+            self.faults.append(Fault(f"damaged: {_said(error)}", where))
             self.damaged.append(path)
 
     def summary(self, seconds: float) -> str:
@@ -75,6 +78,15 @@ class Verified:
         older = f", {self.without:,} without a checksum" if self.without else ""
         found = f"{len(self.faults):,} fault{'s' * (len(self.faults) != 1)}"
         return f"{self.files:,} files, {size(self.bytes)}, in {seconds:.1f} s{older}: {found}"
+
+
+def _said(error: Exception) -> str:
+    """What an error says, in a line."""
+    if isinstance(error, ValidationError):
+        problem = error.errors(include_url=False)[0]
+        said = problem["msg"].removeprefix("Value error, ")
+        return ": ".join(filter(None, [".".join(map(str, problem["loc"])), said[0].lower() + said[1:]]))
+    return getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
 
 
 def _check_safetensors(path: Path) -> bool:
@@ -86,8 +98,33 @@ def _check_safetensors(path: Path) -> bool:
 
 
 def _check_json(path: Path) -> bool:
-    read_sealed_json(path)
-    return verify_file(path)
+    content = read_regular(path, LARGEST_JSON_BYTES)
+    value = unsealed_json(content)
+    if kind := next((kind for pattern, kind in KINDS.items() if path.match(pattern)), None):
+        kind.validate_python(value, strict=True)
+    return is_sealed(content)
+
+
+def _networks(found: Any) -> Any:
+    if not network_results(found):
+        raise ValueError("it holds no trained networks")
+    return found
+
+
+KINDS: dict[str, TypeAdapter[Any]] = {
+    "manifest.json": TypeAdapter(Manifest),
+    "data.json": TypeAdapter(DataRecord),
+    "notes.json": JSON_OBJECT,
+    "checkpoint/checks.json": CHECKS,
+    "checkpoint/*seconds.json": SECONDS_OF_EACH,
+    "evaluations/*.json": TypeAdapter(Annotated[Any, AfterValidator(_networks)]),
+    "previews/*.json": TypeAdapter(list[list[float]]),
+    "experts/*/about.json": TypeAdapter(Annotated[dict[str, Any], Field(min_length=1)]),
+}
+"""What a JSON file of a run or of the cache holds, by the end of its path: the first that fits.
+
+What a result holds is looked at by `_faults_of_form`.
+"""
 
 
 def _check_zip(path: Path) -> bool:
@@ -112,7 +149,7 @@ def _check_library(path: Path) -> bool:
     return False
 
 
-CHECKS: dict[str, Callable[[Path], bool]] = {
+READS: dict[str, Callable[[Path], bool]] = {
     ".safetensors": _check_safetensors,
     ".json": _check_json,
     ".pt2": _check_zip,
@@ -148,7 +185,9 @@ def verify_run(run: RunName, runs_dir: RunsDir) -> None:
         print_note("a worker is at work on this run: what it writes meanwhile may be told as damaged")
     for path in sorted(folder.root.rglob("*")):
         found.look(path, os.path.relpath(path, folder.root))
-    found.faults += [*_faults_of_form(folder), *_faults_of_events(folder), *_faults_of_images(folder)]
+    faults = [*_faults_of_form(folder), *_faults_of_events(folder), *_faults_of_images(folder)]
+    # Of a damaged file it need not be said again that it holds nothing.
+    found.faults += [fault for fault in faults if folder.root / fault.where not in found.damaged]
     for fault in found.faults:
         print_text(escaped(f"{fault.where}: {fault.what}" if fault.where else fault.what))
     print_note(found.summary(time.monotonic() - began))
@@ -157,8 +196,13 @@ def verify_run(run: RunName, runs_dir: RunsDir) -> None:
 
 
 def _faults_of_form(folder: RunFolder) -> Iterator[Fault]:
-    """What is missing of a finished run, and what its files hold that makes no sense."""
+    """What is missing of a run that has begun or is finished, and what its files hold that makes no sense."""
     yield from read_settings(folder.config)[1]
+    manifest = read_manifest(folder)
+    if _has_begun(folder) and not manifest.settings_hash:
+        yield Fault("it names no settings, and the run has begun", folder.manifest.name)
+    if manifest.workers and not folder.data.exists():  # older versions wrote neither
+        yield Fault("it is missing, and the run has begun", folder.data.name)
     if not folder.metrics.exists():
         return
     if not folder.distilled.exists():
@@ -172,23 +216,29 @@ def _faults_of_form(folder: RunFolder) -> Iterator[Fault]:
     yield from read_scores(folder)[1]
 
 
+def _has_begun(folder: RunFolder) -> bool:
+    """Whether a worker has made something: before that it has noted who it is, and told that the run begins."""
+    return any(path.exists() for path in (folder.checkpoint, folder.distilled, folder.metrics))
+
+
 def _faults_of_events(folder: RunFolder) -> Iterator[Fault]:
-    if not folder.events.exists():
-        return
-    with open_regular(folder.events) as file:
-        odd = [
-            number
-            for number, line in enumerate(file, 1)
-            if isinstance(decode(line.decode("utf-8", errors="replace")), Warned)
-        ]
+    odd, begins = list[int](), False
+    with contextlib.suppress(FileNotFoundError), open_regular(folder.events) as file:
+        for number, line in enumerate(file, 1):
+            item = decode(line.decode("utf-8", errors="replace"))
+            if isinstance(item, Warned):
+                odd.append(number)
+            begins = begins or (isinstance(item, Stamped) and isinstance(item.event, RunStarted))
     if odd:
-        yield Fault(f"{len(odd):,} lines are no events, the first is line {odd[0]}", "events.jsonl")
+        yield Fault(f"{len(odd):,} lines are no events, the first is line {odd[0]}", folder.events.name)
+    if not begins and _has_begun(folder):
+        yield Fault("no event tells that the run began, and it has begun", folder.events.name)
 
 
 def _faults_of_images(folder: RunFolder) -> Iterator[Fault]:
     """Whether the classes of a folder of images are still those that the run began with (data.json)."""
-    settings, began_with = read_settings(folder.config)[0], read_json(folder.data)
-    if settings is None or settings.dataset.path is None or not isinstance(began_with, dict):
+    settings, began_with = read_settings(folder.config)[0], read_typed(folder.data, DataRecord)
+    if settings is None or settings.dataset.path is None or began_with is None:
         return
     place = settings.dataset.path
     if settings.dataset.name != "folder":
@@ -200,7 +250,7 @@ def _faults_of_images(folder: RunFolder) -> Iterator[Fault]:
     except InputError as error:
         yield from error.faults
         return
-    names, tests = began_with.get("class_names"), began_with.get("test_counts")
+    names, tests = began_with.class_names, began_with.test_counts
     if names != list(now.names):
         yield Fault(
             f"its classes are {json.dumps(list(now.names))}, the run began with {json.dumps(names)}"[:500], place

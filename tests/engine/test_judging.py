@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -56,14 +57,23 @@ def test_a_start_before_check_from_is_neither_checked_nor_best(
 
 
 class Bowl:
-    """A matcher whose loss is half the images' square: with a rate above 2 each step throws them farther out."""
+    """A matcher whose loss is half the images' square: with a rate above 2 each step throws them farther out.
+
+    edge: from this norm of the images on, their loss is infinite.
+    """
+
+    def __init__(self, edge: float = math.inf) -> None:
+        self.edge = edge
 
     def gradient(self, synthetic: Synthetic, *_: object) -> IterationResult:
         own = Synthetic(synthetic.images, torch.zeros_like(synthetic.label_logits), torch.zeros(()))
-        return IterationResult(own, torch.tensor(0.9), None, "")
+        loss = 0.9 if float(synthetic.images.norm()) < self.edge else math.inf
+        return IterationResult(own, torch.tensor(loss), None, "")
 
 
-def distilled_in_a_bowl(root: Path, image_lr: float, *stops_after: int) -> tuple[DistillState, list[Event]]:
+def distilled_in_a_bowl(
+    root: Path, image_lr: float, *stops_after: int, edge: float = math.inf
+) -> tuple[DistillState, list[Event]]:
     """Twelve iterations with a checkpoint after every fourth; stopped after as many steps as asked to, and resumed."""
     matching = {"iterations": 12, "max_start_epoch": 1, "checkpoint_every": 4, "image_momentum": 0.0}
     evaluate = {"every": 12, "check_from": 12, "repeats": 2, "epochs": 2}
@@ -77,9 +87,9 @@ def distilled_in_a_bowl(root: Path, image_lr: float, *stops_after: int) -> tuple
     context = replace(context, check_stop=check_stop)
     for _ in stops_after:
         with pytest.raises(Stopped):
-            judging.distill_and_check(context, data, tiny_set(data), Bowl())  # type: ignore[arg-type]
+            judging.distill_and_check(context, data, tiny_set(data), Bowl(edge))  # type: ignore[arg-type]
         events.append(MatchingStep(0, None, None, 0.0, 0.0))
-    return judging.distill_and_check(context, data, tiny_set(data), Bowl()), events  # type: ignore[arg-type]
+    return judging.distill_and_check(context, data, tiny_set(data), Bowl(edge)), events  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -111,6 +121,21 @@ def test_matching_that_still_diverges_fails_with_what_it_saw_also_when_resumed(t
             distilled_in_a_bowl(tmp_path, 1e6)
     kept = load_state(RunFolder(tmp_path), CPU)
     assert kept is not None and kept.iteration == 0 and kept.recovered == (1, 1, 1)
+
+
+@pytest.mark.usefixtures("no_checks")
+def test_a_loss_that_is_bad_with_any_rates_is_gone_back_from_to_the_start_and_at_the_start_ends_the_run(
+    tmp_path: Path,
+) -> None:
+    norm = float(tiny_set(tiny_data(tiny_settings())).images.norm())
+    # Each step multiplies the images by -1.9, the fourth is saved, and the loss of what was saved is infinite.
+    state, events = distilled_in_a_bowl(tmp_path / "later", 2.9, edge=10 * norm)
+    told = [event for event in events if isinstance(event, Recovered)]
+    assert [(event.iteration, event.back_to) for event in told] == [(5, 0)] and state.iteration == 12
+    with pytest.raises(Diverged, match="not finite") as failed:
+        distilled_in_a_bowl(tmp_path / "start", 2.9, edge=norm / 2)
+    assert "no step was taken yet" in failed.value.faults[0].hint and "also with" not in str(failed.value)
+    assert load_state(RunFolder(tmp_path / "start"), CPU) is None
 
 
 @pytest.mark.parametrize(

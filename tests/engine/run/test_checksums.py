@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -51,9 +52,17 @@ def test_what_was_sealed_comes_back_as_it_was_and_the_same_content_has_the_same_
     tensors = load(FILES["safetensors"])
     assert tensors.keys() == TENSORS.keys() and all(torch.equal(tensors[name], TENSORS[name]) for name in TENSORS)
     assert sealed_safetensors(PLAIN) == FILES["safetensors"]
-    for value in (JSON, [1, [2.5]], [], {}, "text", None, {"content": 1, "more": 2}):
+    odd: list[Any] = [{"content": 1}, {"content": {"content": 1}}, {"checksum": "x"}, {"checksum": 1, "content": 2}]
+    for value in (JSON, [1, [2.5]], [], {}, "text", None, {"content": 1, "more": 2}, *odd):
         (tmp_path / "a.json").write_bytes(sealed_json(value))
-        assert read_sealed_json(tmp_path / "a.json") == value
+        assert read_sealed_json(tmp_path / "a.json") == value and verify_file(tmp_path / "a.json")
+
+
+def test_a_checksum_of_somebody_else_is_no_seal_and_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"a": "x" * 100, "checksum": "sha256:0"}))
+    assert read_sealed_json(tmp_path / "a.json")["checksum"] == "sha256:0"
+    with pytest.raises(AssertionError, match="metadata with a 'checksum' cannot be sealed"):
+        sealed_safetensors(FILES["safetensors"])
 
 
 def test_a_damaged_line_of_events_is_skipped_and_one_of_an_older_version_is_read(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from engine.results.metrics import collect_metrics
 from engine.run.device_profiles import cpu
 from engine.run.errors import RunFailed, Stopped
 from engine.run.estimate import estimate
-from engine.run.events import Evaluated, Event, StageProgress, Stamped
+from engine.run.events import Evaluated, Event, StageProgress, Stamped, Warned
 from engine.stages.bounds import evaluate_bounds
 from ltdd_tui.runs.results import measured
 from ltdd_tui.runs.rows import rows_from_state
@@ -49,6 +49,11 @@ def test_bounds_go_on_after_a_stop_and_stand_in_metrics_and_rows(tmp_path: Path)
     again, told = bounds_of("parts")
     assert again == whole
     assert sum(isinstance(event, StageProgress) for event in told) == len(done) - 4, "what was done is read back"
+    kept = tmp_path / "parts" / "checkpoint" / "evaluations" / "bound-plain-1.json"
+    kept.write_bytes(kept.read_bytes().replace(b"1", b"2", 1))
+    again, told = bounds_of("parts")
+    assert next(event.message for event in told if isinstance(event, Warned)).startswith("damaged, these networks")
+    assert again == whole, "the damaged one is trained again"
 
     context = tiny_context(tmp_path / "whole", settings)
     metrics = collect_metrics(context, data, [*evaluations(), *whole], [], [])

@@ -127,8 +127,20 @@ def test_the_average_of_the_set_begins_with_its_start_and_weighs_each_iteration(
     [
         ((math.nan, 0, 0), 0.9, {}, "the step along it is not finite (of images)", "matching.image_lr"),
         ((0, 0, math.inf), 0.9, {}, "the step along it is not finite (of beta)", "matching.beta_lr"),
-        ((0, 0, 1), math.inf, {}, "a matching loss or gradient is not finite (rep inf", "matching.image_lr"),
-        ((0, 0, 1), 2000.0, {}, "a matching loss has exploded (rep 2e+03, cls 2e+03)", "matching.image_lr"),
+        (
+            (0, 0, 1),
+            math.inf,
+            {},
+            "a matching loss or gradient is not finite (rep inf",
+            "matching.beta, the rate of students",
+        ),
+        (
+            (0, 0, 1),
+            2000.0,
+            {},
+            "a matching loss has exploded (rep 2e+03, cls 2e+03)",
+            "matching.beta, the rate of students",
+        ),
         ((-1, 0, 0), 0.9, {"image_lr": 500.0}, "(root mean square of images: 501)", "matching.image_lr"),
         ((0, -1, 0), 0.9, {"label_lr": 200.0}, "(root mean square of label logits: 200)", "matching.image_lr"),
         ((0, 0, -1), 0.9, {"beta_lr": 1e45}, "the step along it is not finite (of beta)", "matching.beta_lr"),

@@ -12,9 +12,20 @@ from engine.results.metrics import teacher_figures
 from engine.run.device_profiles import cpu
 from engine.run.errors import RunFailed, Stopped
 from engine.run.estimate import estimate
-from engine.run.events import Event, ExpertDone, ExpertEpoch, LabelsAdjusted, StageDone, StageStarted, TeacherReady
-from engine.run.expert_cache import cached_experts, experts_root, teachers_trained_alike
+from engine.run.events import (
+    Event,
+    ExpertDone,
+    ExpertEpoch,
+    LabelsAdjusted,
+    StageDone,
+    StageStarted,
+    TeacherReady,
+    Warned,
+)
+from engine.run.expert_cache import cached_experts, experts_root, origin_of, teachers_trained_alike
+from engine.run.manifest import Origin
 from engine.run.settings import RunSettings
+from engine.stages import teacher
 from engine.stages.teacher import adjust_labels, train_teacher
 from engine.teachers import Teacher, search_tau
 from engine.training.accuracy import per_class_accuracy
@@ -68,6 +79,30 @@ def test_a_teacher_is_trained_once_and_a_stopped_one_goes_on_from_its_last_epoch
     for one, other, third in zip(whole.weights, again.weights, resumed.weights, strict=True):
         assert torch.equal(one, other) and torch.equal(one, third)
     assert not list(experts_root().glob("*/*.epochs.*")), "checkpoints of epochs go when a network is done"
+
+
+def test_a_network_that_another_origin_goes_on_with_is_told_and_is_of_no_origin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "cache"))
+    settings, here = with_teacher(networks=1, epochs=4), teacher.origin_here
+    elsewhere = here(torch.device("cpu")).model_copy(update={"threads": 77})
+
+    def origins_of_checkpoints() -> list[Origin | None]:
+        return [origin_of(path) for path in sorted(experts_root().glob("*/*.epochs*.safetensors"))]
+
+    with pytest.raises(Stopped):
+        teacher_of(tmp_path / "a", settings, stop_after=2)
+    assert [origin and origin.threads for origin in origins_of_checkpoints()] == [torch.get_num_threads()] * 2
+    monkeypatch.setattr(teacher, "origin_here", lambda *_, **__: elsewhere)
+    with pytest.raises(Stopped):
+        teacher_of(tmp_path / "b", settings, stop_after=1)
+    # Nor does the first machine take it for its own when it goes on again.
+    monkeypatch.setattr(teacher, "origin_here", here)
+    _, told = teacher_of(tmp_path / "c", settings)
+    assert any("network under way from the cache" in event.message for event in told if isinstance(event, Warned))
+    (kept,) = experts_root().glob("*/0000.safetensors")
+    assert origin_of(kept) is None
 
 
 @pytest.mark.parametrize("kind", ["balanced_softmax", "glmc"])

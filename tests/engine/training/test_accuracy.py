@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from engine.training.accuracy import NetworkResult, class_figures, summary
+from engine.run.recipes import NetworkResult
+from engine.training.accuracy import class_figures, summary
 
 
 class Readout:

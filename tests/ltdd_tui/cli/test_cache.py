@@ -11,17 +11,24 @@ from pathlib import Path
 
 import pytest
 
+from engine.run import regular_files
 from engine.run.checksums import sealed_json, sealed_safetensors
 from engine.run.expert_cache import about_representation
 from engine.run.folder import RunFolder, exclusive, write_atomically, write_json
+from engine.run.manifest import DataRecord, Worker, change_manifest
 from engine.run.presets import load_preset
+from engine.run.settings import settings_hash
 from ltdd_tui.cli.cache import CacheEntry, cache_entries, to_prune
+from ltdd_tui.cli.verify import Verified
 from ltdd_tui.runs.live import LiveRun
 from ltdd_tui.runs.messages import notice
+from ltdd_tui.runs.notes import Notes, write_notes
 from ltdd_tui.runs.results import RunSummaryReader
 from tests.ltdd_tui.recorded import record
 
+KEPT = sorted(path for path in (Path(__file__).parents[2] / "fixtures").iterdir() if path.is_dir())
 HEADER = b'{"weights":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}}'
+NETWORK = {"per_class": [50.0, 25.0], "norms": [1.0, 1.5]}
 EXPERT = sealed_safetensors(struct.pack("<Q", len(HEADER)) + HEADER + bytes(8))
 
 
@@ -40,7 +47,7 @@ def cache(tmp_path: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
         write_atomically(root / "experts" / name / "0000.safetensors", EXPERT)
         (root / "experts" / name / "lock").touch()
         aged(root / "experts" / name / "about.json", days)
-    write_atomically(root / "evaluations" / "0a.json", sealed_json([{"per_class": [50.0]}]))
+    write_atomically(root / "evaluations" / "0a.json", sealed_json([NETWORK]))
     aged(root / "evaluations" / "0a.json", 10)
     (root / "data").mkdir()
     (root / "data" / "cifar.bin").write_bytes(bytes(1000))
@@ -117,16 +124,27 @@ def test_damage_in_the_cache_is_named_and_removed_on_demand(command: Callable, c
     (cache / name).write_bytes(content)
     told = command("cache", "verify")
     assert told.code == 1 and told.out == f"{name}: damaged: its content does not match its checksum\n"
+    if name.endswith(".json"):
+        (cache / name).write_bytes(sealed_json({}))
+        assert f"{name}: damaged: " in command("cache", "verify").out, "whole, but something else"
     assert command("cache", "verify", "--remove").code == 0 and not (cache / name).exists()
     assert command("cache", "verify").code == 0
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run with a set that has a checksum."""
+    """A finished run whose set has a checksum, with each kind of JSON file."""
     folder = record(tmp_path_factory.mktemp("runs") / "whole", "done", 20)
     write_atomically(folder.distilled, EXPERT)
     write_json(folder.metrics, json.loads(folder.metrics.read_text()), sealed=True)
+    worker = Worker(device="cpu", device_name="Xeon", threads=1)
+    change_manifest(folder, settings_hash=settings_hash(load_preset(str(folder.config))), workers=[worker])
+    write_json(folder.data, DataRecord(class_names=["a"], train_counts=[1], test_images=1).model_dump(), sealed=True)
+    write_json(folder.checkpoint / "checks.json", {"0": 9.5}, sealed=True)
+    write_json(folder.checkpoint / "seconds.json", {"data": 1.5}, sealed=True)
+    write_json(folder.evaluations / "random-convnet-0.json", [NETWORK], sealed=True)
+    write_json(folder.evaluations / "bound-plain-0.json", NETWORK, sealed=True)
+    write_notes(folder, Notes(("paper",)))
     return folder.root
 
 
@@ -142,8 +160,26 @@ def flipped(content: bytes) -> bytes:
         ("result/metrics.json", flipped, "damaged: its content does not match its checksum"),
         ("result/grid.png", lambda content: content[:-40], "damaged: "),
         ("previews/000000.json", lambda content: b"{", "damaged: "),
-        ("events.jsonl", lambda content: b"?" + content, "1 lines are no events, the first is line 1"),
+        ("events.jsonl", lambda content: b"?\n" + content, "1 lines are no events, the first is line 1"),
+        ("events.jsonl", lambda content: b"", "no event tells that the run began, and it has begun"),
+        ("events.jsonl", None, "no event tells that the run began, and it has begun"),
         ("config.yaml", lambda content: b"seed: x", "seed: a whole number is needed"),
+        # Whole, but something else.
+        ("manifest.json", lambda content: b"{}", "it names no settings, and the run has begun"),
+        ("manifest.json", lambda content: b'{"threads": "2"}', "damaged: threads: input should be a valid integer"),
+        ("manifest.json", None, "it names no settings, and the run has begun"),
+        ("data.json", lambda content: b"{}", "damaged: class_names: field required"),
+        ("data.json", None, "it is missing, and the run has begun"),
+        ("notes.json", lambda content: b"[]", "damaged: input should be a valid dictionary"),
+        ("checkpoint/checks.json", lambda content: b'{"0": true}', "damaged: 0: input should be a valid number"),
+        ("checkpoint/seconds.json", lambda content: b'{"data": -1}', "damaged: data: input should be greater than or"),
+        (
+            "checkpoint/evaluations/random-convnet-0.json",
+            lambda content: b"{}",
+            "damaged: it holds no trained networks",
+        ),
+        ("checkpoint/evaluations/bound-plain-0.json", lambda content: b"{}", "damaged: it holds no trained networks"),
+        ("previews/000000.json", lambda content: b"{}", "damaged: input should be a valid list"),
         (None, None, "0 faults"),
     ],
 )
@@ -159,7 +195,22 @@ def test_damage_in_a_run_is_named(
             path.write_bytes(damage(content))
     told = command("verify", "own")
     assert told.code == (name is not None) and says in told.out + told.err
-    assert name is None or any(name in line and says in line for line in told.out.splitlines()), told.out
+    lines = [line for line in told.out.splitlines() if name and name in line]
+    assert name is None or (len(lines) == 1 and says in lines[0]), told.out
+
+
+@pytest.mark.parametrize("folder", KEPT, ids=lambda path: path.name)
+def test_a_run_of_an_older_version_is_whole(command: Callable, folder: Path) -> None:
+    told = command("verify", str(folder))
+    assert (told.code, told.out) == (0, "") and told.err.endswith(": 0 faults\n")
+
+
+def test_a_file_is_read_once(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, real = list[str](), regular_files.opened_if_regular
+    monkeypatch.setattr(regular_files, "opened_if_regular", lambda *given: opened.append(given[0]) or real(*given))
+    for name in ("checkpoint/checks.json", "result/distilled.safetensors"):
+        Verified().look(whole / name, name)
+    assert opened == [str(whole / "checkpoint/checks.json"), str(whole / "result/distilled.safetensors")]
 
 
 @pytest.mark.parametrize("name", ["distilled.safetensors", "metrics.json"])
