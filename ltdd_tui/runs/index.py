@@ -103,7 +103,7 @@ class Overview:
         percent = "" if self.progress is None else f" {percent_done(self.progress)}"
         if self.state == "done" and self.stage:
             return f"done, {stage_name(self.stage.partition(' ')[0])}{percent}"
-        if self.lost:
+        if self.lost and self.state in ("done", "stopped"):
             return f"{self.state}, {'events' if self.state == 'done' else 'result'} damaged"
         if self.interrupted:
             return f"{self.state}, {stage_name(self.interrupted)} interrupted"
