@@ -10,17 +10,14 @@ import os
 import unicodedata
 from collections.abc import Iterator
 
-import yaml
-
 from engine.context import Context
 from engine.data.dataset import LongTailedData, load_long_tailed
 from engine.run.errors import InputError, escaped, listed
 from engine.run.event_log import told_since_start
 from engine.run.events import DataReady, Event, RunStarted
 from engine.run.folder import RunFolder, expanded, read_typed, write_atomically, write_json
-from engine.run.manifest import DataRecord, read_manifest
-from engine.run.regular_files import read_regular
-from engine.run.settings import RunSettings, settings_hash
+from engine.run.manifest import DataRecord, settings_changed
+from engine.run.settings import RunSettings
 
 OTHER_PIXELS = "same counts, other pixels"
 
@@ -29,11 +26,7 @@ def refuse_changed_settings(folder: RunFolder, settings: RunSettings) -> None:
     """Raises InputError where config.yaml is not what the run began with and something was made with that."""
     if not (folder.checkpoint.exists() or folder.distilled.exists()):
         return
-    began_with = read_manifest(folder).settings_hash or _hash_in_events(folder)
-    if began_with and began_with != settings_hash(settings):
-        # An older version hashed the settings of its time; its config.yaml holds them all, also those deleted since.
-        if folder.config.exists() and began_with == settings_hash(yaml.safe_load(read_regular(folder.config))):
-            return
+    if settings_changed(folder, settings, _hash_in_events(folder)):
         hint = "put them back, or start a new run from this file: `ltdd-tui run FILE --name ANOTHER`"
         raise InputError("the settings were changed since the run began", str(folder.config), hint)
 

@@ -66,6 +66,8 @@ def unsealed_json(content: bytes) -> Any:
         value = json.loads(verified(content))
     except RecursionError:
         raise ValueError("its lists are nested too deep") from None
+    except UnicodeDecodeError:
+        raise ValueError("it is no text") from None
     if not isinstance(value, dict) or KEY not in value or not is_sealed(content):
         return value
     del value[KEY]

@@ -13,13 +13,15 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any
 
+import yaml
 from pydantic import BaseModel, Field
 
 from engine.run.errors import Fault, InputError, listed
 from engine.run.events import VERSION
 from engine.run.folder import RunFolder, read_typed, write_json
 from engine.run.metrics import Estimated
-from engine.run.regular_files import open_regular
+from engine.run.regular_files import open_regular, read_regular
+from engine.run.settings import RunSettings, settings_hash
 
 SCHEMA = 1
 """Of manifest.json; goes up when a reader of the version before would misunderstand it."""
@@ -146,6 +148,18 @@ def change_manifest(folder: RunFolder, **changes: Any) -> None:
         changes = {"other_origins": {"manifest.json was damaged": unknown}} | changes
     changed = before.model_copy(update=changes)
     write_json(folder.manifest, changed.model_dump(by_alias=True, exclude_unset=True), sealed=True)
+
+
+def settings_changed(folder: RunFolder, settings: RunSettings, began_with: str = "") -> bool:
+    """Whether config.yaml, which holds `settings`, is not what the run began with: by the hash in its manifest.
+
+    began_with: that hash where the manifest is lost; of neither nothing is known.
+    """
+    began_with = read_manifest(folder).settings_hash or began_with
+    if not began_with or began_with == settings_hash(settings):
+        return False
+    # An older version hashed the settings of its time; its config.yaml holds them all, also those deleted since.
+    return not folder.config.exists() or began_with != settings_hash(yaml.safe_load(read_regular(folder.config)))
 
 
 # ---- Runs of a newer version ----

@@ -109,6 +109,9 @@ def show_run(run: RunName, runs_dir: RunsDir, as_json: AsJson = False) -> None:
     folder = find_run(run, runs_dir)
     if damage := folder.damaged_result():
         raise InputError([damage])
+    lost = lost_result(folder) if folder.metrics.exists() else None
+    if lost and readable_metrics(folder):  # whose figures are sound
+        print_note(str(lost))
     if as_json:
         _print_metrics(folder)
         return

@@ -27,7 +27,7 @@ from ltdd_tui.runs.find import last_change
 from ltdd_tui.runs.notes import read_notes
 from ltdd_tui.runs.overall_progress import overall_progress
 from ltdd_tui.runs.stages import planned_stages
-from ltdd_tui.runs.state import RunState, crashed_if_worker_died, fold, lost_result, stopped_if_result_is_lost
+from ltdd_tui.runs.state import RunState, agreeing_with_files, crashed_if_worker_died, fold, lost_result
 
 HEAD_BYTES = 1 << 14
 TAIL_BYTES = 1 << 16
@@ -53,7 +53,7 @@ class Overview:
     person's own. `labels` is the label regime of these accuracies; `accuracies` are the final ones by regime, each with
     its standard deviation, where there is another regime than `stored`. `queued_behind` are the runs that the worker
     of a queued one waits for. `seconds` is the work that a finished one took, `failure` why a failed one failed.
-    `lost` is what is wrong with the result of one that was done, and is stopped without it.
+    `lost`: what is wrong with the result of one that was done, and is stopped without it, or with the events of one.
     `cells` is of a sweep alone: how many of its cells are done, and how many it has. `verdict` is what a finished run
     says should be used, `check_on` whether checks are on test or validation images. `diverged`: whether networks of the
     final evaluation did, which spoils its accuracy.
@@ -103,8 +103,8 @@ class Overview:
         percent = "" if self.progress is None else f" {percent_done(self.progress)}"
         if self.state == "done" and self.stage:
             return f"done, {stage_name(self.stage.partition(' ')[0])}{percent}"
-        if self.lost:
-            return f"{self.state}, result damaged"
+        if self.lost and self.state in ("done", "stopped"):
+            return f"{self.state}, {'events' if self.state == 'done' else 'result'} damaged"
         if self.interrupted:
             return f"{self.state}, {stage_name(self.interrupted)} interrupted"
         return f"{self.state}{percent}"
@@ -125,11 +125,11 @@ def overview(folder: RunFolder) -> Overview:
         if alive or size == events_size(folder):
             break
     metrics = readable_metrics(folder)
+    state, lost = (state, None) if alive else agreeing_with_files(state, folder)
     if state.status == "waiting":
         # The end of a long file may hold no start and no end.
         state.status = "done" if metrics else "running" if started or alive else "waiting"
-    lost = lost_result(folder) if state.status == "done" else None
-    state = crashed_if_worker_died(stopped_if_result_is_lost(state, lost), alive)
+    state = crashed_if_worker_died(state, alive)
     # Also of a finished run: it may be evaluated on further networks.
     overall = overall_progress(state, time.time()) if alive else None
     left_off = [stage.name for stage in state.stages.by_name.values() if stage.status == "interrupted"]

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 from engine.run.errors import Fault, SettingsError
 from engine.run.events import RunStarted, Stamped, Warned
 from engine.run.folder import JSON_OBJECT, RunFolder, read_typed
-from engine.run.manifest import Manifest, read_manifest
+from engine.run.manifest import Manifest, read_manifest, settings_changed
 from engine.run.metrics import sound_metrics
 from engine.run.presets import load_preset
 from engine.run.settings import RunSettings
@@ -29,9 +29,8 @@ from ltdd_tui.runs.state import (
     LogEntry,
     RunState,
     RunView,
+    agreeing_with_files,
     crashed_if_worker_died,
-    lost_result,
-    stopped_if_result_is_lost,
 )
 
 ALIVE_EVERY_SECONDS = 1.0
@@ -148,13 +147,14 @@ class LiveRun:
         """Takes in what is new, for about that long; returns whether that was all there is."""
         watched = self._watched
         settled = watched.take_new(self._add_to_log, budget_seconds)
-        lost = lost_result(self.folder) if watched.state.status == "done" and not watched.alive else None
+        # Whether a worker has died, or a file is lost, is known only once all is read.
+        state, lost = (watched.seen_state if settled else watched.state.snapshot()), None
+        if settled and not watched.alive:
+            state, lost = agreeing_with_files(state, self.folder)
         before, after = self.view, self._with_files(self.view, lost)
         known, self._known = self._known, (watched.alive, settled, lost)
         if watched.has_news or known != self._known:
-            # Whether a worker has died is known only once all is read.
-            state = watched.seen_state if settled else watched.state.snapshot()
-            after = replace(after, state=stopped_if_result_is_lost(state, lost), log=self._log)
+            after = replace(after, state=state, log=self._log)
         if after.state is not before.state or _without_events(after) != _without_events(before):
             self.view = replace(after, version=before.version + 1)
         return settled
@@ -208,9 +208,12 @@ def _without_events(view: RunView) -> tuple[object, ...]:
 
 
 def read_settings(config: Path) -> SettingsAndFaults:
-    """The settings of a config.yaml, or None and why they cannot be read."""
+    """The settings of a run's config.yaml; None, and why, where they cannot be read or are not those of the run."""
     try:
-        return load_preset(str(config)), ()
+        settings = load_preset(str(config))
+        if not settings_changed(RunFolder(config.parent), settings):
+            return settings, ()
+        return None, (Fault("the settings were changed since the run began", str(config), "put them back"),)
     except SettingsError as error:
         return None, tuple(error.faults)
     except OSError as error:

@@ -182,7 +182,8 @@ def notice(
         return Notice("error", worker_died(died_with), last_lines or ("it printed nothing",), goes_on)
     if view.damage:
         damage = (f"{view.damage.where}: {view.damage.what}",)
-        return Notice("error", "the result is damaged", damage, "`r` writes it anew, from what else the run has kept")
+        what = "result" if view.damage.where != str(view.folder.events) else "file of events"
+        return Notice("error", f"the {what} is damaged", damage, "`r` writes it anew, from what else the run has kept")
     if state.status == "stopped":
         stage = next((s.name for s in state.stages.by_name.values() if s.status == "interrupted"), "")
         during = f" during {stage_name(stage)}" if stage else ""
@@ -193,7 +194,7 @@ def notice(
         faults = [failure.what for failure in state.failures[-1:]] if state.left_off == "failed" else []
         return Notice("warning", left_off, tuple(faults), EVALUATES_ON)
     if view.settings is None:
-        return Notice("warning", "config.yaml cannot be read; what depends on the settings is left out")
+        return Notice("warning", "config.yaml cannot be read, or was changed; what depends on it is left out")
     if told := verdict_lines(state):
         advice, lines = told
         return Notice("information", f"verdict: {advice}" if advice else "verdict", tuple(lines))

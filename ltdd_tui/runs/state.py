@@ -332,13 +332,26 @@ def lost_result(folder: RunFolder) -> Fault | None:
     return Fault(what, str(folder.metrics), hint)
 
 
-def stopped_if_result_is_lost(state: RunState, lost: Fault | None) -> RunState:
-    """A run that is done by its events, but has no result any more, is stopped: a new worker makes the result again."""
-    if lost is None or state.status != "done":
-        return state
-    stopped = state.snapshot()
-    stopped.status = "stopped"
-    return stopped
+def lost_events(state: RunState, folder: RunFolder) -> Fault | None:
+    """That a run has a result, but no events that tell of it, with the way out."""
+    if state.status != "waiting" or state.started or lost_result(folder):
+        return None
+    what = "it holds no start of the run" if folder.events.exists() else "the file is missing"
+    return Fault(what, str(folder.events), f"`ltdd-tui resume {folder.cli_name}` writes it anew")
+
+
+def agreeing_with_files(state: RunState, folder: RunFolder) -> tuple[RunState, Fault | None]:
+    """The state of a run that no worker holds, as its files have it, and which of them is lost or damaged.
+
+    Done by its events, but without a result, it is stopped: a new worker makes the result again. With a result, but
+    without events, it is done.
+    """
+    lost = lost_result(folder) if state.status == "done" else lost_events(state, folder)
+    if lost is None or not folder.root.is_dir():  # one that is gone has lost no single file
+        return state, None
+    agreeing = state.snapshot()
+    agreeing.status = "stopped" if state.status == "done" else "done"
+    return agreeing, lost
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -47,8 +47,8 @@ def preview_lines(entry: RunEntry, summary: RunSummary, width: int) -> Iterator[
     if run.tags or run.note:
         tags = Content.styled(" ".join(f"#{clean(tag)}" for tag in run.tags), ACCENT)
         yield from wrapped(run.note, width, first=tags.append("  " if run.tags and run.note else ""))
-    if entry.damage:
-        yield from wrapped(entry.damage, width, ERROR)
+    if damage := entry.damage or (not summary.faults and run.lost):
+        yield from wrapped(damage, width, ERROR)
     for fault in summary.faults:
         yield EMPTY
         yield from wrapped(f"{fault.where}: {fault.what}" if fault.where else fault.what, width, ERROR)

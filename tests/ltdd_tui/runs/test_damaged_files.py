@@ -14,14 +14,15 @@ import pytest
 
 from engine.run import folder as run_folder
 from engine.run.errors import InputError
-from engine.run.folder import RunFolder, verify_file
+from engine.run.folder import RunFolder, verify_file, write_json
 from engine.run.manifest import Manifest, read_manifest
 from engine.run.metrics import whole_metrics
 from engine.run.scores import read_scores
+from engine.run.settings import settings_hash
 from ltdd_tui.cli.results import runs, show_run
 from ltdd_tui.runs.confusion import read_confusion
 from ltdd_tui.runs.index import examined
-from ltdd_tui.runs.live import LiveRun
+from ltdd_tui.runs.live import LiveRun, read_settings
 from ltdd_tui.runs.messages import can_resume, notice
 from ltdd_tui.runs.results import RunSummaryReader
 from tests.ltdd_tui.recorded import record
@@ -87,9 +88,7 @@ def test_a_file_that_is_something_else_is_as_good_as_none(whole: RunFolder, name
 @pytest.mark.parametrize("name", FILES)
 def test_a_run_with_a_file_that_is_something_else_is_shown_and_watched(whole: RunFolder, name: str) -> None:
     with damaged(whole, name, "deep list"):
-        live = LiveRun(whole)
-        while not live.read():
-            pass
+        live = read_whole(whole)
         entry = examined(whole)
         assert live.view.state.status == entry.run.state == ("stopped" if "metrics" in name else "done")
         assert can_resume(live.view) == bool(entry.run.lost) == ("metrics" in name)
@@ -100,27 +99,52 @@ def test_a_run_with_a_file_that_is_something_else_is_shown_and_watched(whole: Ru
             show_run(str(whole.root), whole.root.parent)
 
 
-@pytest.mark.parametrize("name", ["result/metrics.json", "result/distilled.safetensors"])
-def test_a_result_that_is_lost_is_told_alike_by_the_list_and_the_screen_with_the_way_out(
-    whole: RunFolder, name: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("name", "status", "what"),
+    [
+        ("result/metrics.json", "stopped", "result"),
+        ("result/distilled.safetensors", "stopped", "result"),
+        ("events.jsonl", "done", "events"),
+    ],
+)
+def test_a_file_that_is_lost_is_told_alike_by_the_list_and_the_screen_with_the_way_out(
+    whole: RunFolder, name: str, status: str, what: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    live = LiveRun(whole)
-    while not live.read():
-        pass
-    assert live.view.state.status == "done" and not can_resume(live.view)
     path, kept = whole.root / name, whole.root / "kept"
     path.rename(kept)
-    live.read()
+    live = read_whole(whole)
     entry, told = examined(whole), notice(live.view, starting=False)
     runs(whole.root.parent)
     said = capsys.readouterr()
     kept.rename(path)
-    assert entry.run.state == live.view.state.status == "stopped" and entry.run.status == "stopped, result damaged"
-    assert told and (told.title, told.lines) == ("the result is damaged", (f"{path}: the file is missing",))
+    assert (entry.run.state, live.view.state.status) == (status, status)
+    assert entry.run.status == f"{status}, {what} damaged" and entry.run.status in said.out
+    assert told and f"{what} is damaged" in told.title and told.lines == (f"{path}: the file is missing",)
     assert "`r` writes it anew" in told.hint and can_resume(live.view)
-    assert f"demo: {path}: the file is missing; `ltdd-tui resume" in said.err and "result damaged" in said.out
-    live.read()
-    assert live.view.state.status == "done" and live.view.damage is None
+    assert f"demo: {path}: the file is missing; `ltdd-tui resume" in said.err
+    while not live.read() or live.view.state.status != "done":
+        pass
+    assert live.view.damage is None and not can_resume(live.view), "it is back"
+
+
+def test_settings_that_are_not_those_of_the_run_are_not_shown(tmp_path: Path) -> None:
+    folder = record(tmp_path / "demo", "done", 3)
+    settings, _ = read_settings(folder.config)
+    write_json(folder.manifest, {"settings_hash": settings_hash(settings)})
+    assert read_whole(folder).view.settings == settings
+    folder.config.write_text("{}\n")
+    told = notice(read_whole(folder).view, starting=False)
+    assert told and told.title.startswith("config.yaml cannot be read, or was changed")
+    summary = RunSummaryReader(folder)
+    summary.read()
+    assert summary.summary.settings is None and "changed since the run began" in summary.summary.faults[0].what
+
+
+def read_whole(folder: RunFolder) -> LiveRun:
+    live = LiveRun(folder)
+    while not live.read():
+        pass
+    return live
 
 
 def test_a_result_is_read_once_until_a_file_changes_and_never_while_a_worker_writes(
