@@ -16,6 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from benchmarks.robustness.processes import HANGS_AFTER_SECONDS, Answer, Forks, answer, command, kill_group, worker
 from benchmarks.robustness.runs import (
     ABSENT,
@@ -44,7 +46,7 @@ OF_FINISHED = {
 }
 WITHOUT_COPY = re.compile(r"runs/run/(config\.yaml|checkpoint/(checks\.json|sets/.*))")
 """What a killed run cannot make again: the only files of which damage may refuse that it goes on."""
-VERIFIED = re.compile(r"\.(safetensors|json|jsonl|pt2|png|so)$")
+VERIFIED = re.compile(r"\.(safetensors|json|jsonl|pt2|png|so)$|config\.yaml$")
 KILLED_AT = b'"type":"matching_step","iteration":7'
 # When a file last changed, and where it is, say nothing of the run.
 VOLATILE = re.compile(r'"(?:changed|path)": [^\n]*')
@@ -228,8 +230,7 @@ class Damaged:
             outcome = Outcome(told.breakage, case, told.err[-2000:])
         elif told.code and Path(file).name in told.out:
             outcome = Outcome(NOTICED, case)
-        elif file.endswith(".pt2") and _members(before) == _members((home / file).read_bytes()):
-            # A zip file has bytes between its members that nobody reads.
+        elif _means((home / file).read_bytes(), file) == _means(before, file):
             outcome = Outcome(NO_EFFECT, case)
         else:
             outcome = Outcome("unnoticed", case, told.out[-500:] + told.err[-500:])
@@ -277,9 +278,12 @@ def _kinds_of_files(home: Path) -> list[list[str]]:
     return list(kinds.values())
 
 
-def _members(content: bytes) -> dict[str, bytes]:
-    with zipfile.ZipFile(io.BytesIO(content)) as file:
-        return {name: file.read(name) for name in file.namelist()}
+def _means(content: bytes, file: str) -> Any:
+    """What is read of a file: a zip file has bytes between its members, a text in YAML comments, that nobody reads."""
+    if file.endswith(".pt2"):
+        with zipfile.ZipFile(io.BytesIO(content)) as members:
+            return {name: members.read(name) for name in members.namelist()}
+    return yaml.safe_load(content) if file.endswith(".yaml") else content
 
 
 def _damage(path: Path, kind: str, rng: random.Random) -> None:
