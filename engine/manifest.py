@@ -22,7 +22,7 @@ from engine.run.device_profiles import processor
 from engine.run.errors import InputError, listed
 from engine.run.events import Warned
 from engine.run.folder import RunFolder
-from engine.run.manifest import SCHEMA, Manifest, Origin, Worker, change_manifest, read_manifest
+from engine.run.manifest import SCHEMA, Origin, Worker, change_manifest, read_manifest
 from engine.run.metrics import Estimated
 from engine.run.settings import RunSettings, settings_hash
 
@@ -45,10 +45,6 @@ def write_manifest(
     """
     now = _now()
     before = read_manifest(folder)
-    if folder.manifest.exists() and not before.model_fields_set and folder.checkpoint.exists():
-        unknown = "who made what was there before is not known, nor whether same bytes were asked for"
-        before = Manifest(other_origins={"manifest.json was damaged": unknown})
-        change_manifest(folder, other_origins=before.other_origins)
     if "estimate" not in before.model_fields_set:
         promised = estimate()
         change_manifest(folder, estimate=promised and Estimated.model_validate(promised))

@@ -818,6 +818,11 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             " `ltdd-tui watch` waits for that",
         ),
         BadInput(
+            "ltdd-tui sweep digits --cluster auto --same-bytes",
+            "error: --same-bytes: a cluster does not have this option\n"
+            "hint: its nodes may be of several origins; --any-origin takes what they make, and tells it",
+        ),
+        BadInput(
             "ltdd-tui sweep digits --jobs ٣",
             "error: --jobs: auto or a number of workers is needed, this is '٣'\nhint: at most 1,024",
         ),
@@ -911,7 +916,7 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
         ),
         BadInput(
             "ltdd-tui tag mine paper",
-            "error: runs/mine/notes.json: the notes are damaged\nhint: mend the file, or delete it",
+            "error: runs/mine/notes.json: the notes are damaged\nhint: mend it without its checksum, or delete it",
             files={"runs/mine/config.yaml": "{}", "runs/mine/notes.json": "{"},
         ),
         BadInput("ltdd-tui runs --csv --json", "error: runs: only one of --json, --csv and --markdown can be printed"),

@@ -7,7 +7,6 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextvars import ContextVar
 from pathlib import Path
 from typing import IO
 
@@ -18,8 +17,8 @@ HELD = "another worker has this run"
 """The error of a second worker, by which the app (ltdd_tui) recognizes it in the console log."""
 
 
-_runs_held: ContextVar[tuple[tuple[Path, os.stat_result], ...]] = ContextVar("runs held", default=())
-"""The runs that this worker holds, with what tells each folder from another one that takes its place."""
+_runs_held: dict[Path, os.stat_result] = {}
+"""The runs that this process holds, each once, with what tells its folder from another one that takes its place."""
 
 
 @contextlib.contextmanager
@@ -30,16 +29,17 @@ def run_held(root: Path, lock: Path) -> Iterator[None]:
     except OSError:
         raise InputError("there is no such run", str(root), "it was deleted or moved") from None
     with exclusive(lock, HELD, "`ltdd-tui watch` shows it"):
-        token = _runs_held.set((*_runs_held.get(), (root, before)))
+        _runs_held[root] = before
         try:
             yield
         finally:
-            _runs_held.reset(token)
+            _runs_held.pop(root, None)  # another run may have come to its place, and gone
 
 
 def gone_run(path: Path) -> Path | None:
     """The folder of the run of a file, where this worker holds it and it was deleted or moved meanwhile."""
-    of_file = [(root, before) for root, before in _runs_held.get() if path.is_relative_to(root)]
+    # A copy: another thread may take hold of a run or let it go meanwhile.
+    of_file = [(root, before) for root, before in _runs_held.copy().items() if path.is_relative_to(root)]
     return next((root for root, before in of_file if not _is_in_place(root, before)), None)
 
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from engine.run.errors import Fault, InputError, SettingsError
 from engine.run.events import (
@@ -27,7 +27,7 @@ from engine.run.events import (
     type_name,
 )
 from engine.run.expert_cache import classifier_epochs, representation_epochs, trained_alike
-from engine.run.folder import RunFolder, cli_name, read_json, write_json
+from engine.run.folder import JSON_OBJECT, RunFolder, cli_name, read_typed, write_json
 from engine.run.locks import is_held
 from engine.run.manifest import read_manifest
 from engine.run.metrics import readable_metrics
@@ -53,7 +53,7 @@ class SweepFolder:
         self.lock = self.root / "lock"
         self.console = self.root / "console.log"
         self.stop_request = self.root / "stop"
-        # The device and threads of its workers, written by the first one.
+        # The device and threads of its workers, written by the first one; and whether same bytes are promised.
         self.workers = self.root / "workers.json"
         # The names of the runs that it waits for, while it is held and has begun with no cell.
         self.queue = self.root / "queue"
@@ -93,7 +93,7 @@ class SweepFolder:
 
     def worker_kind(self) -> WorkerKind | None:
         """What its first worker computed with; None before that."""
-        match read_json(self.workers):
+        match self._noted():
             case {"device": str(device), "threads": int(threads)} if threads > 0:
                 return WorkerKind(device, threads)
         return None
@@ -105,11 +105,25 @@ class SweepFolder:
         """
         kept = self.worker_kind()
         if kept is None:
-            write_json(self.workers, {"device": own.device, "threads": own.threads})
+            noted = self._noted() | {"device": own.device, "threads": own.threads}
+            write_json(self.workers, noted, sealed=True)
         elif kept != own:
             what = f"this sweep was begun on {kept}, and this would be {own}: its cells could not be compared"
             hint = "leave --device and --threads out, or start another sweep with --name"
             raise InputError(what, str(self.workers), hint)
+
+    @property
+    def same_bytes(self) -> bool | None:
+        """Whether its cells refuse what is of another origin (engine/run/manifest.py); None where nobody said it."""
+        promise = self._noted().get("same_bytes")
+        return promise if isinstance(promise, bool) else None
+
+    def promise_same_bytes(self, promise: bool) -> None:
+        """Notes it for all cells that are begun or gone on with from now on."""
+        write_json(self.workers, self._noted() | {"same_bytes": promise}, sealed=True)
+
+    def _noted(self) -> dict[str, Any]:
+        return read_typed(self.workers, JSON_OBJECT) or {}
 
     def run(self, cell: Cell) -> RunFolder:
         """The cell's run folder, which need not be there yet."""

@@ -42,7 +42,12 @@ def require_ray() -> None:
 
 
 def driver_options(
-    cluster: str | None, threads: int | None, ranks: int, jobs: str = "auto", after: Sequence[str] | None = None
+    cluster: str | None,
+    threads: int | None,
+    ranks: int,
+    jobs: str = "auto",
+    after: Sequence[str] | None = None,
+    same_bytes: bool = False,
 ) -> list[str]:
     """The options of the driver; empty without a cluster.
 
@@ -59,6 +64,9 @@ def driver_options(
     if after:
         hint = "start it when the other run is over: `ltdd-tui watch` waits for that"
         raise InputError("a cluster does not have this option", "--after", hint)
+    if same_bytes:
+        hint = "its nodes may be of several origins; --any-origin takes what they make, and tells it"
+        raise InputError("a cluster does not have this option", "--same-bytes", hint)
     require_ray()
     given = ["--threads", str(threads)] if threads else []  # else as many as when the sweep was begun
     return ["--address", cluster, *given, "--ranks", str(ranks)]

@@ -72,9 +72,16 @@ def report(
 def not_of_a_report(folder: Path) -> str | None:
     """The first file in the way that `report` has not written, None where there is none."""
     from ltdd_tui.report.document import GENERATOR
+    from ltdd_tui.report.report import MADE_BY, OF_RUN
 
-    there = [name for name in (*FILES, PICTURES) if os.path.lexists(folder / name)]
+    marks = zip(FILES, (GENERATOR, MADE_BY, ",".join(OF_RUN)), strict=True)
+    others = [name for name, mark in marks if not _has(folder / name, mark.encode())]
+    # The pictures are those of report.md.
+    others += [PICTURES] if FILES[1] in others else []
+    return next((name for name in others if os.path.lexists(folder / name)), None)
+
+
+def _has(path: Path, mark: bytes) -> bool:
     with contextlib.suppress(OSError):
-        if GENERATOR.encode() in read_regular(folder / FILES[0]):
-            return None
-    return there[0] if there else None
+        return mark in read_regular(path)
+    return False

@@ -43,7 +43,7 @@ from ltdd_tui.cli.sweep import resume_sweep, stop_sweep, watch_sweep
 from ltdd_tui.formatting import first_few
 from ltdd_tui.launch.create import cell_name, prepare
 from ltdd_tui.launch.imported_set import check_start, inspect_set, ipc_of, made_with_overrides, start_overrides
-from ltdd_tui.launch.machine import UNKNOWN_COST, as_plain, device_here
+from ltdd_tui.launch.machine import UNKNOWN_COST, as_plain, check_rest, device_here
 from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.feed import events_size
 from ltdd_tui.runs.find import at_work, find_run, find_run_or_sweep, find_sweep_folder
@@ -266,7 +266,7 @@ def resume(
     """Continue a run that was stopped, crashed or failed, from its last checkpoint; or a sweep."""
     if sweep := find_sweep_folder(run, runs_dir):
         behind = [find_run_or_sweep(other, runs_dir) for other in after or []]
-        resume_sweep(sweep, device, as_json, detach, behind)
+        resume_sweep(sweep, device, as_json, detach, behind, same_bytes)
         return
     folder, behind = find_run(run, runs_dir), [find_run_or_sweep(other, runs_dir) for other in after or []]
     manage.check_queue(folder, behind)
@@ -275,6 +275,8 @@ def resume(
     if has_result and replayed(folder).status == "done":
         print_note(f"{folder.name} is done; `ltdd-tui show {folder.cli_name}` shows it")
         return
+    for close in check_rest(folder, device):
+        _print_warning(close)
     manage.promise_same_bytes(folder, same_bytes)
     _start(folder, device, plain, as_json, detach, behind)
 

@@ -23,12 +23,12 @@ from engine.run.regular_files import read_regular
 from engine.sweep.cells import SweepFolder, statuses
 from engine.sweep.grid import Cell, Sweep, load_sweep, only_cells, sweep_files
 from ltdd_tui.cli.cluster import Cluster, DriverLines, Ranks, Threads, driver_options
-from ltdd_tui.cli.options import After, AsJson, Detach, Device, Overrides, RunsDir
+from ltdd_tui.cli.options import After, AsJson, Detach, Device, Overrides, RunsDir, SameBytes
 from ltdd_tui.cli.output import plain_table, print_data, print_json, print_note
 from ltdd_tui.cli.progress import AGAIN, caught_signals, exit_code_after, exit_code_of
 from ltdd_tui.formatting import duration, percent
 from ltdd_tui.launch.machine import device_here
-from ltdd_tui.launch.sweeps import Workers, check_data, checked_jobs, cost_of, folder_of, prepare_sweep, workers_here
+from ltdd_tui.launch.sweeps import Workers, check_data, checked_jobs, cost_of, folder_of, workers_here, write_sweep
 from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.find import find_run_or_sweep, find_sweep_folder
 from ltdd_tui.runs.sweeps import FAILED as FAILED_STATES
@@ -70,28 +70,35 @@ def sweep(
     as_json: AsJson = False,
     detach: Detach = False,
     after: After = None,
+    same_bytes: SameBytes = None,
 ) -> None:
     """Run a grid of settings, a cell for each combination, and print the table. What is finished is not run again."""
     folder = find_sweep_folder(given, runs_dir) if given not in sweep_files() else None
     if folder and (overrides or name is not None):
         raise InputError("a sweep that has begun keeps its settings", str(folder.root), "leave --set and --name out")
     chosen = folder.sweep() if folder else load_sweep(given, overrides or [])
-    on = driver_options(cluster, threads, ranks, jobs, after)
-    cells = only_cells(chosen, only or ())  # before a folder is made: a fault in it must leave none behind
+    promised = folder.same_bytes if folder and same_bytes is None else same_bytes
+    on = driver_options(cluster, threads, ranks, jobs, after, bool(promised))
+    folder = folder or folder_of(chosen, runs_dir, name)
     if dry_run:
-        here = folder or folder_of(chosen, runs_dir, name)
-        print_cost(chosen, cells, here, jobs, device, as_json)
+        print_cost(chosen, only_cells(chosen, only or ()), folder, jobs, device, as_json)
         return
     behind = [find_run_or_sweep(other, runs_dir) for other in after or []]
-    folder = folder or prepare_sweep(chosen, runs_dir, name)
-    _run(folder, only or (), jobs, device, as_json, detach, behind, cluster=on)
+    if not folder.exists():
+        check_data(chosen.cells)
+    _run(folder, chosen, only or (), jobs, device, as_json, detach, behind, same_bytes, cluster=on)
 
 
 def resume_sweep(
-    folder: SweepFolder, device: str, as_json: bool, detach: bool, behind: Sequence[RunFolder] = ()
+    folder: SweepFolder,
+    device: str,
+    as_json: bool,
+    detach: bool,
+    behind: Sequence[RunFolder] = (),
+    same_bytes: bool | None = None,
 ) -> None:
     """Goes on with a sweep; cells that failed are tried again."""
-    _run(folder, (), "auto", device, as_json, detach, behind, failed=True)
+    _run(folder, folder.sweep(), (), "auto", device, as_json, detach, behind, same_bytes, failed=True)
 
 
 def watch_sweep(folder: SweepFolder, as_json: bool) -> int:
@@ -141,27 +148,31 @@ def _kill_workers(folder: SweepFolder) -> None:
 
 def _run(
     folder: SweepFolder,
+    whole: Sweep,
     only: Sequence[str],
     jobs: str,
     device: str,
     as_json: bool,
     detach: bool,
     behind: Sequence[RunFolder] = (),
+    same_bytes: bool | None = None,
     failed: bool = False,
     cluster: Sequence[str] = (),
 ) -> None:
     """Does the cells by workers of this machine, and exits as the sweep ends; with `detach`, returns at once.
 
-    cluster: as of `worker.start_sweep`.
+    The folder of a sweep that has not begun is made once nothing refuses it. cluster: as of `worker.start_sweep`.
     """
     manage.check_queue(RunFolder(folder.root), behind)
-    whole = folder.sweep()
     cells, own = only_cells(whole, only), Workers(0, device, 0)
     if not cluster:  # whose nodes are asked for the data themselves
         check_data(cells)
         own = workers_here(folder, whole, cells, device, jobs)
         for note in own.notes:
             print_note(f"warning: {note}")
+    write_sweep(folder, whole)
+    if same_bytes is not None and not folder.is_running():
+        folder.promise_same_bytes(same_bytes)
     watched = SweepWatch(folder, cells)
     if all(cell.state == "done" for cell in watched.table().cells):
         print_table(watched.table(), as_json)

@@ -21,8 +21,9 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from engine.run.checksums import DamagedFile, is_sealed, unsealed_json
 from engine.run.compile_policy import digest_path
-from engine.run.errors import FAILED, Fault, InputError, escaped
-from engine.run.events import RunStarted, Stamped, Warned, decode
+from engine.run.errors import FAILED, Fault, InputError, escaped, listed
+from engine.run.event_log import told_since_start
+from engine.run.events import Evaluated, RunStarted, Stamped, Warned, decode
 from engine.run.expert_cache import experts_root
 from engine.run.folder import (
     JSON_OBJECT,
@@ -233,6 +234,11 @@ def _faults_of_events(folder: RunFolder) -> Iterator[Fault]:
         yield Fault(f"{len(odd):,} lines are no events, the first is line {odd[0]}", folder.events.name)
     if not begins and _has_begun(folder):
         yield Fault("no event tells that the run began, and it has begun", folder.events.name)
+    checked = [event.iteration for event in told_since_start(folder.events, Evaluated) if event.subject == "check"]
+    known = read_typed(folder.checkpoint / "checks.json", CHECKS) or {}
+    lost = [str(at) for at in checked if at is not None and str(at) not in known]
+    if lost and folder.checkpoint.exists():
+        yield Fault(f"it lacks the checks of iterations {listed(lost)}, which events tell", "checkpoint/checks.json")
 
 
 def _faults_of_images(folder: RunFolder) -> Iterator[Fault]:

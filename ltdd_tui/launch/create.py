@@ -8,13 +8,12 @@ from pathlib import Path
 
 from engine.run.auto_settings import config_text, with_numbers
 from engine.run.errors import Fault, InputError
-from engine.run.estimate import estimate_remaining
 from engine.run.folder import RunFolder, expanded
 from engine.run.presets import load_preset
 from engine.run.settings import RunSettings
 from engine.run.validation import check_runnable, data_faults
 from ltdd_tui.launch.form import NAME, Form
-from ltdd_tui.launch.machine import check_room, device_here, needs_of, rooms
+from ltdd_tui.launch.machine import check_run
 from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.worker import WorkerProcess
 
@@ -36,9 +35,7 @@ def prepare(
     settings = load_preset(preset, overrides)
     if faults := check_runnable(settings) or data_faults(settings.dataset, open_images=False)[0]:
         raise InputError(faults)
-    here = device_here(device)
-    cost, _ = estimate_remaining(settings, here)
-    for close in check_room(rooms(needs_of(cost, here), here, runs_dir)) if cost else ():
+    for close in check_run(settings, device, runs_dir):
         note(close)
     config = config_text(*with_numbers(with_absolute_path(settings)))
     return manage.create(name or manage.free_name(default_name(preset, settings), runs_dir), runs_dir, config)

@@ -11,17 +11,18 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from engine.run.compile_policy import may_compile_by_torch
 from engine.run.device_profiles import Device, device_for, read_calibration
-from engine.run.errors import Fault, InputError
-from engine.run.estimate import Estimate
+from engine.run.errors import Fault, InputError, SettingsError
+from engine.run.estimate import Estimate, estimate_remaining
 from engine.run.expert_cache import experts_root
-from engine.run.folder import cache_root, size_of
+from engine.run.folder import RunFolder, cache_root, size_of
 from engine.run.network_cost import GIB
+from engine.run.presets import load_preset
 from engine.run.settings import RunSettings
 from ltdd_tui.formatting import gibibytes
 from ltdd_tui.runs import worker
@@ -245,6 +246,26 @@ def check_room(found: Sequence[Room]) -> list[str]:
     if lacking := [room for room in found if room.lacks]:
         raise InputError([Fault(f"too little {_named(room)}: {room.text}", room.where, room.hint) for room in lacking])
     return [f"{room.where}: {_named(room)} may be too little: {room.text}" for room in found if room.is_close]
+
+
+def check_run(settings: RunSettings, device_name: str, place: Path, written_gib: float = 0.0) -> list[str]:
+    """As `check_room`, of a run at this place that has written so much; nothing where its cost is not known."""
+    device = device_here(device_name)
+    cost, _ = estimate_remaining(settings, device)
+    if cost is None:
+        return []
+    needs = needs_of(cost, device)
+    left = replace(needs, runs_gib=max(0.0, needs.runs_gib - written_gib))
+    return check_room(rooms(left, device, place))
+
+
+def check_rest(folder: RunFolder, device_name: str) -> list[str]:
+    """As `check_run`, of what is left of a run that goes on; nothing where its settings cannot be read."""
+    try:
+        settings = load_preset(str(folder.config), quiet=True)
+    except (SettingsError, OSError):
+        return []
+    return check_run(settings, device_name, folder.root, size_of(folder.root) / GIB)
 
 
 def _named(room: Room) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -29,15 +30,6 @@ MEMORY_SHARE = 0.8
 MOST_JOBS = 1024
 
 
-def prepare_sweep(sweep: Sweep, runs_dir: Path, name: str | None) -> SweepFolder:
-    """As `folder_of`, and makes the folder if it is missing; raises InputError for data that this machine lacks."""
-    folder = folder_of(sweep, runs_dir, name)
-    if not folder.exists():
-        check_data(sweep.cells)
-        write_atomically(folder.file, sweep.resolved)
-    return folder
-
-
 def folder_of(sweep: Sweep, runs_dir: Path, name: str | None) -> SweepFolder:
     """The folder of a sweep, which is there where the sweep has begun with the same settings.
 
@@ -52,6 +44,19 @@ def folder_of(sweep: Sweep, runs_dir: Path, name: str | None) -> SweepFolder:
         hint = f"`ltdd-tui resume {folder.cli_name}` goes on with that one; another --name starts a new one"
         raise InputError(f"there is a sweep {name!r} with other settings already", str(folder.root), hint)
     return folder
+
+
+def write_sweep(folder: SweepFolder, sweep: Sweep) -> None:
+    """Makes the folder of a sweep that has not begun, once nothing refuses it; raises InputError where it cannot."""
+    if folder.exists():
+        return
+    try:
+        write_atomically(folder.file, sweep.resolved)
+    except OSError as error:
+        # A folder without its file is no sweep, and would only keep the name.
+        with contextlib.suppress(OSError):
+            folder.root.rmdir()
+        raise InputError(f"the sweep's folder cannot be made: {error.strerror}", str(folder.root)) from None
 
 
 def known_sweeps() -> tuple[dict[str, str], list[Fault]]:
@@ -87,16 +92,22 @@ def cost_text(sweep: Sweep, device_name: str) -> str:
 
 
 def begin_sweep(
-    folder: SweepFolder, device_name: str, only: Sequence[str] = (), behind: Sequence[RunFolder] = ()
+    folder: SweepFolder,
+    device_name: str,
+    only: Sequence[str] = (),
+    behind: Sequence[RunFolder] = (),
+    new: Sweep | None = None,
 ) -> WorkerProcess:
     """Starts or resumes the workers of a sweep, as many as this machine has room for; failed cells are tried again.
 
-    They wait for the runs `behind` which the sweep is queued. Raises SettingsError or InputError.
+    They wait for the runs `behind` which the sweep is queued. new: a sweep whose folder may not be there yet. Raises
+    SettingsError or InputError, and leaves no folder behind then.
     """
-    sweep = folder.sweep()
+    sweep = new or folder.sweep()
     cells = only_cells(sweep, only)
     check_data(cells)
     own = workers_here(folder, sweep, cells, device_name)
+    write_sweep(folder, sweep)
     return worker.start_sweep(folder, own.device, own.jobs, own.threads, only, True, behind)
 
 
@@ -104,7 +115,10 @@ def resume(folder: RunFolder, device: str, behind: Sequence[RunFolder] = ()) -> 
     """Starts what goes on with a run or a sweep; raises as `begin_sweep`."""
     manage.check_queue(folder, behind)
     sweep = SweepFolder(folder.root)
-    return begin_sweep(sweep, device, (), behind) if sweep.exists() else worker.start(folder, device, behind)
+    if sweep.exists():
+        return begin_sweep(sweep, device, (), behind)
+    machine.check_rest(folder, device)
+    return worker.start(folder, device, behind)
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,12 @@ class Unfinished:
     why: str = ""
 
 
+MADE_BY = "Made by ltdd-tui"
+"""In every report.md, by which the next report knows that it may replace it."""
+OF_RUN = ("run", "folder", "state")
+"""The first columns of report.csv."""
+
+
 @dataclass(frozen=True)
 class Subject:
     """What a report is on: runs, and cells of sweeps that have no run yet. `sources` are the folders as asked for."""
@@ -144,7 +150,7 @@ def summary(subject: Subject, cells: Sequence[ReportCell]) -> Iterator[Block]:
     total = len(subject.runs) + len(subject.waiting)
     yield (
         f"Finished runs: {total - len(unfinished)} of {total}. Cells (runs that differ in their seed alone):"
-        f" {len(cells)}. Made by ltdd-tui {subject.version}."
+        f" {len(cells)}. {MADE_BY} {subject.version}."
     )
     unread = [run for run in subject.runs if run.view.settings is None]
     if unread:
@@ -343,7 +349,7 @@ def tidy_table(runs: Sequence[ComparedRun]) -> Table:
         rows += [
             (*own, "", "seconds", stage, seconds, None, None, "s") for stage, seconds in _stage_seconds(run).items()
         ]
-    titles = ("run", "folder", "state", *keys, "labels", "figure", "part", "value", "std", "n", "unit")
+    titles = (*OF_RUN, *keys, "labels", "figure", "part", "value", "std", "n", "unit")
     return Table(titles, tuple(rows))
 
 

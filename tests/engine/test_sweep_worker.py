@@ -22,6 +22,7 @@ from engine.run.errors import STOPPED, InputError, RunFailed
 from engine.run.event_log import EventLog
 from engine.run.events import Checkpointed, ExpertDone, RunStarted
 from engine.run.folder import RunFolder, write_atomically, write_json
+from engine.run.manifest import read_manifest
 from engine.run.presets import dump
 from engine.stages import evaluate as stage
 from engine.sweep import supervisor
@@ -233,6 +234,18 @@ def test_all_workers_of_a_sweep_compute_alike(tmp_path: Path, monkeypatch: pytes
     assert len(os.listdir("/dev/fd")) == opened, "the events of both cells are closed"
     kept = folder.worker_kind()
     assert kept and kept.device == "cpu" and kept.threads == torch.get_num_threads()
+
+
+def test_cells_promise_what_their_sweep_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep_worker, "do_run", lambda *_: None)
+    folder = sweep_in(tmp_path / "sweep")
+    runs = [folder.run(cell) for cell in folder.sweep().cells]
+    work_on_sweep(folder, "cpu")
+    assert not any(run.manifest.exists() for run in runs), "nobody has asked for anything"
+    for promise in (True, False):
+        folder.promise_same_bytes(promise)
+        assert work_on_sweep(folder, "cpu") == 0
+        assert [read_manifest(run).same_bytes for run in runs] == [promise] * 2
 
 
 def test_deaths_are_counted_only_where_nothing_was_reached_in_between(tmp_path: Path) -> None:

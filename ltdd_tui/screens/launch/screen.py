@@ -295,7 +295,7 @@ and the settings that follow from that, before they fill the form.
         """Lets one pick a sweep, says what it costs, and starts it."""
         # Not needed for the first picture, and slow to import.
         from engine.sweep.grid import load_sweep
-        from ltdd_tui.launch.sweeps import begin_sweep, cost_text, known_sweeps, prepare_sweep
+        from ltdd_tui.launch.sweeps import begin_sweep, cost_text, folder_of, known_sweeps
         from ltdd_tui.screens.actions import OpenRun, end_announced
 
         device = self.form.device
@@ -314,9 +314,9 @@ and the settings that follow from that, before they fill the form.
             choice = await self.app.push_screen_wait(StartBeside(working)) if working else "beside"
             if choice is None:
                 return
-            folder = await asyncio.to_thread(prepare_sweep, sweep, self.runs_dir, None)
+            folder = await asyncio.to_thread(folder_of, sweep, self.runs_dir, None)
             behind = working if choice == "queue" else []
-            process = await asyncio.to_thread(begin_sweep, folder, device, (), behind)
+            process = await asyncio.to_thread(begin_sweep, folder, device, (), behind, sweep)
         except (LtddError, OSError) as error:
             self.notify(str(error), title="the sweep is not started", severity="error", timeout=10, markup=False)
             return

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
@@ -178,6 +179,8 @@ def test_a_run_that_is_moved_is_not_made_anew(when: str, tmp_path: Path, monkeyp
         for path in paths:
             with pytest.raises(RunFailed, match="the run's folder was deleted or moved"):
                 write_atomically(path, b"")
+        with ThreadPoolExecutor(1) as other, pytest.raises(RunFailed, match="the run's folder was deleted or moved"):
+            other.submit(write_atomically, paths[0], b"").result()
         with pytest.raises(RunFailed, match="the run's folder was deleted or moved"):
             log.emit(Checkpointed(1))
         log.emit(RunStopped("distill"))

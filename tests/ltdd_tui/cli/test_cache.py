@@ -140,7 +140,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     worker = Worker(device="cpu", device_name="Xeon", threads=1)
     change_manifest(folder, settings_hash=settings_hash(load_preset(str(folder.config))), workers=[worker])
     write_json(folder.data, DataRecord(class_names=["a"], train_counts=[1], test_images=1).model_dump(), sealed=True)
-    write_json(folder.checkpoint / "checks.json", {"0": 9.5}, sealed=True)
+    write_json(folder.checkpoint / "checks.json", {str(at): 9.5 for at in range(0, 21, 2)}, sealed=True)
     write_json(folder.checkpoint / "seconds.json", {"data": 1.5}, sealed=True)
     write_json(folder.evaluations / "random-convnet-0.json", [NETWORK], sealed=True)
     write_json(folder.evaluations / "bound-plain-0.json", NETWORK, sealed=True)
@@ -172,6 +172,7 @@ def flipped(content: bytes) -> bytes:
         ("data.json", None, "it is missing, and the run has begun"),
         ("notes.json", lambda content: b"[]", "damaged: input should be a valid dictionary"),
         ("checkpoint/checks.json", lambda content: b'{"0": true}', "damaged: 0: input should be a valid number"),
+        ("checkpoint/checks.json", lambda content: b"{}", "it lacks the checks of iterations 0, 2, 4"),
         ("checkpoint/seconds.json", lambda content: b'{"data": -1}', "damaged: data: input should be greater than or"),
         (
             "checkpoint/evaluations/random-convnet-0.json",

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from engine.run.device_profiles import cpu
 from engine.run.errors import InputError
-from engine.run.folder import RunFolder
+from engine.run.folder import RunFolder, verify_file
 from engine.run.locks import exclusive
 from engine.run.presets import user_folder
 from engine.sweep.cells import SweepFolder, WorkerKind
 from engine.sweep.grid import load_sweep
 from ltdd_tui.cli.main import main
+from ltdd_tui.launch.machine import Room
 from ltdd_tui.launch.sweeps import (
     Workers,
     begin_sweep,
@@ -44,6 +46,13 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     with pytest.raises(SystemExit) as ended:
         main()
     return int(ended.value.code or 0)
+
+
+def fails(error: Exception) -> Callable[..., object]:
+    def failing(*_: object) -> None:
+        raise error
+
+    return failing
 
 
 @pytest.fixture(autouse=True)
@@ -152,6 +161,46 @@ def test_a_sweep_that_is_at_work_is_not_started_twice(
         assert "this sweep is at work already" in capsys.readouterr().err
         assert run(monkeypatch, "stop", "mine") == 0 and folder.stop_request.exists()
     assert run(monkeypatch, "stop", "mine") == 2
+
+
+def no_room(*_: object) -> list[Room]:
+    return [Room("disk", "runs", 2.0, 1.0, 2.0, "make room")]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "says"),
+    [
+        (("ltdd_tui.launch.machine.rooms", no_room), "too little free disk"),
+        (("ltdd_tui.launch.sweeps.device_here", fails(InputError("there is no such device"))), "no such device"),
+        (("engine.run.folder.os.replace", fails(OSError(28, "No space left on device"))), "cannot be made: No space"),
+    ],
+)
+def test_a_refused_sweep_leaves_no_folder(
+    refusal: tuple[str, Callable[..., object]],
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("runs").mkdir()
+    monkeypatch.setattr(*refusal)
+    assert run(monkeypatch, "sweep", "mine.yaml") == 2 and says in capsys.readouterr().err
+    assert list(Path("runs").iterdir()) == []
+    new = SweepFolder(Path("runs/mine"))
+    with pytest.raises(InputError, match=says):
+        begin_sweep(new, "cpu", new=load_sweep("mine.yaml"))
+    assert list(Path("runs").iterdir()) == []
+
+
+def test_a_sweep_keeps_whether_same_bytes_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "SWEEP_COMMAND", (sys.executable, "-S", "-c", "pass"))
+    folder, said = SweepFolder(Path("runs/mine")), list[bool | None]()
+    for command in (["sweep", "mine.yaml", "--same-bytes"], ["sweep", "mine"], ["resume", "mine", "--any-origin"]):
+        run(monkeypatch, *command, "--detach", "--device", "cpu")
+        said.append(folder.same_bytes)
+        folder.keep_worker_kind(WorkerKind("cpu", 1))
+    assert said == [True, True, False] and verify_file(folder.workers), "it has a checksum"
+    folder.workers.write_text('{"device": "cuda", "threads": 2}\n')
+    assert folder.worker_kind() == WorkerKind("cuda", 2) and folder.same_bytes is None, "of an older version"
 
 
 def test_of_two_that_start_at_once_the_later_says_only_that(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,13 @@ from engine.run.methods import METHODS
 from engine.run.presets import load_preset, resolve
 from engine.run.schema import leaves
 from engine.run.settings import RunSettings
-from ltdd_tui.launch import machine
+from ltdd_tui.cli import run
+from ltdd_tui.launch import machine, sweeps
 from ltdd_tui.launch.create import cell_name, prepare
 from ltdd_tui.launch.form import METHOD_HELP, NAME, PlanLine, field_help, find_settings, form_of_preset
 from ltdd_tui.launch.machine import Needs
 from ltdd_tui.launch.plan import plan_lines, plan_run
+from ltdd_tui.runs import worker
 from ltdd_tui.screens.launch.dialogs import annotated, as_yaml
 
 
@@ -275,3 +278,19 @@ def test_a_run_that_does_not_fit_is_refused_before_its_folder_is_made(
     told: list[str] = []
     assert prepare("quickstart", [], tmp_path / "runs", None, note=told.append).exists()
     assert len(told) == 1 and "free disk may be too little: 8 MiB, 9 MiB free" in told[0]
+
+
+def test_a_run_whose_rest_does_not_fit_is_not_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = prepare("quickstart", [], tmp_path / "runs", None)
+    monkeypatch.setattr(worker, "launch", lambda *_: pytest.fail("a worker was started"))
+    monkeypatch.setattr(machine, "needs_of", lambda *_: Needs(0.1, 0.0, 0.008, 0.0))
+    monkeypatch.setattr(machine, "free_gib", lambda place: 0.001)
+    resumed_from_shell = partial(run.resume, str(folder.root), tmp_path / "runs")
+    for resumed in (resumed_from_shell, partial(sweeps.resume, folder, "cpu")):
+        with pytest.raises(InputError, match="too little free disk: 8 MiB, 1 MiB free"):
+            resumed()
+    monkeypatch.setattr(machine, "free_gib", lambda place: 0.005)
+    (folder.root / "written").write_bytes(bytes(4 << 20))
+    assert machine.check_rest(folder, "cpu") == [f"{folder.root}: free disk may be too little: 4 MiB, 5 MiB free"]
+    folder.config.write_text("damaged")
+    assert machine.check_rest(folder, "cpu") == [], "the worker says what is wrong with it"

@@ -114,10 +114,18 @@ def test_markdown_names_pictures_that_are_there(markdown: str, written: Path) ->
     assert kinds >= {"accuracy", "over", "loss", "checks", "classes", "confidence", "norms", "confusion", "images"}
 
 
-def test_a_report_may_replace_an_earlier_one_alone(written: Path, tmp_path: Path) -> None:
-    assert not_of_a_report(written) is None
-    (tmp_path / "report.csv").write_text("a,b\n")
-    assert not_of_a_report(tmp_path) == "report.csv"
+@pytest.mark.parametrize("other", ["report.html", "report.md", "report.csv", "report-pictures"])
+def test_a_report_replaces_only_files_of_an_earlier_one(written: Path, tmp_path: Path, other: str) -> None:
+    assert not_of_a_report(written) is None and not_of_a_report(tmp_path) is None
+    shutil.copytree(written, tmp_path / "report")
+    path = tmp_path / "report" / other
+    if path.is_dir():
+        (tmp_path / "report/report.md").unlink()  # which they are the pictures of
+    else:
+        path.write_text("my own\n")
+    assert not_of_a_report(tmp_path / "report") == other
+    path.rename(tmp_path / other)
+    assert not_of_a_report(tmp_path) == other
 
 
 def test_the_csv_has_a_row_for_each_figure_of_each_run_and_regime(written: Path) -> None:
