@@ -548,7 +548,7 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
         BadInput(
             "ltdd-tui show old",
             "error: runs/old/result/metrics.json: the metrics hold no final figures\n"
-            "hint: `ltdd-tui resume old` writes them anew",
+            "hint: `ltdd-tui resume old` writes it anew",
             files={"runs/old/config.yaml": "ipc: 1\n", "runs/old/result/metrics.json": "{}"},
         ),
         BadInput(

@@ -317,19 +317,18 @@ def crashed_if_worker_died(state: RunState, alive: bool) -> RunState:
 
 def lost_result(folder: RunFolder) -> Fault | None:
     """Why a run that was done has no result any more, with the way out; None where it has one. Compares no images."""
-    hint = f"`ltdd-tui resume {folder.cli_name}` writes it anew"
-    if not folder.distilled.exists():
-        return Fault("the file is missing", str(folder.distilled), hint)
+    hint, path, what = f"`ltdd-tui resume {folder.cli_name}` writes it anew", folder.metrics, ""
     if readable_metrics(folder):
-        return None
-    try:
-        read_sealed_json(folder.metrics)
-        what = "the metrics hold no final figures"
-    except FileNotFoundError:
-        what = "the file is missing"
-    except (OSError, ValueError) as error:
-        what = f"the metrics cannot be read: {error}"
-    return Fault(what, str(folder.metrics), hint)
+        path, what = folder.distilled, "" if folder.distilled.exists() else "the file is missing"
+    else:
+        try:
+            read_sealed_json(path)
+            what = "the metrics hold no final figures"
+        except FileNotFoundError:
+            what = "the file is missing"
+        except (OSError, ValueError) as error:
+            what = f"the metrics cannot be read: {error}"
+    return Fault(what, str(path), hint) if what else None
 
 
 def lost_events(state: RunState, folder: RunFolder) -> Fault | None:
