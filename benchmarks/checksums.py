@@ -1,7 +1,8 @@
 """What checksums cost: python -m benchmarks.checksums [--dry]
 
-In a whole quickstart with an empty cache, in this process: the seconds spent in making and comparing them, of all of
-the run's. And how long it takes to verify a cache of 100 experts, 2.9 GB, from memory. Writes checksums.json.
+In a whole quickstart with an empty cache, in this process: the seconds in the functions that make and compare them, the
+JSON that those write and read included, of all of the run's. And how long it takes to verify a cache of 100 experts,
+2.9 GB, from memory. Writes checksums.json.
 """
 
 from __future__ import annotations

@@ -172,7 +172,7 @@ def write_record(
 
 
 def write_figures(path: Path, command: str, **figures: Any) -> None:
-    """Writes figures that are of no two forms, with the machine, versions and commit that they were measured with."""
+    """Writes other figures than those of two forms, with the machine, versions and commit of their measurement."""
     record = {
         "name": path.stem,
         "command": command,

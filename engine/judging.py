@@ -260,7 +260,7 @@ def _after_divergence(
     """Recovers as often as the settings let it; then steps down or stops, or raises where nothing is chosen."""
     what, where, hint = error.faults[0].what, error.faults[0].where, error.faults[0].hint
     # The loss of the start is the same with any rates.
-    in_vain = error.at_rest and state.iteration == 0
+    in_vain = error.of_loss and state.iteration == 0
     if not in_vain and len(state.recovered) < context.settings.matching.max_recoveries:
         recover(context, start, state, error)
         # The state that it has gone back to is on the disk: a safe point.

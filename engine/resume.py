@@ -16,7 +16,7 @@ from engine.run.errors import InputError, escaped, listed
 from engine.run.event_log import told_since_start
 from engine.run.events import DataReady, Event, RunStarted
 from engine.run.folder import RunFolder, expanded, read_typed, write_atomically, write_json
-from engine.run.manifest import DataRecord, settings_changed
+from engine.run.manifest import DataRecord, read_manifest, settings_changed
 from engine.run.settings import RunSettings
 
 OTHER_PIXELS = "same counts, other pixels"
@@ -24,9 +24,7 @@ OTHER_PIXELS = "same counts, other pixels"
 
 def refuse_changed_settings(folder: RunFolder, settings: RunSettings) -> None:
     """Raises InputError where config.yaml is not what the run began with and something was made with that."""
-    if not (folder.checkpoint.exists() or folder.distilled.exists()):
-        return
-    if settings_changed(folder, settings, _hash_in_events(folder)):
+    if settings_changed(folder, settings, read_manifest(folder).settings_hash or _hash_in_events(folder)):
         hint = "put them back, or start a new run from this file: `ltdd-tui run FILE --name ANOTHER`"
         raise InputError("the settings were changed since the run began", str(folder.config), hint)
 

@@ -26,7 +26,7 @@ from engine.run.event_log import EventLog
 from engine.run.events import RunBroke
 from engine.run.folder import RunFolder, write_atomically
 from engine.run.locks import LockHeld
-from engine.run.manifest import change_manifest, read_manifest
+from engine.run.manifest import change_manifest, read_manifest, refuse_newer
 from engine.sweep.cells import CellStatus, SweepFolder, WorkerKind, at_rest, cell_status, in_order, shared_by
 from engine.sweep.grid import Cell, only_cells
 from engine.training.from_scratch import release_compiled_networks
@@ -132,6 +132,7 @@ def do_cell(folder: SweepFolder, cell: Cell, device: str, requests: StopSignals)
                 with failures_told(run, log, log.emit, device):
                     if not run.exists():
                         write_atomically(run.config, config_text(cell.settings, cell.reasons))
+                    refuse_newer(run)
                     if (promise := folder.same_bytes) is not None and promise != read_manifest(run).same_bytes:
                         change_manifest(run, same_bytes=promise)
                     do_run(run, device, log, check_stop)

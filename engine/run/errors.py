@@ -57,6 +57,11 @@ class Fault:
     where: str = ""
     hint: str = ""
 
+    @property
+    def note(self) -> str:
+        """In a line, where it is told beside what goes on."""
+        return f"{self.where}: {self.what}; {self.hint}"
+
     def __str__(self) -> str:
         head = escaped(f"error: {self.where}: {self.what}" if self.where else f"error: {self.what}")
         return f"{head}\nhint: {escaped(self.hint)}" if self.hint else head
@@ -94,12 +99,12 @@ class RunFailed(LtddError):
 class Diverged(RunFailed):
     """Matching left the finite numbers: the run fails, or goes back to a set that was checked before.
 
-    at_rest: it is the loss of the set before the step, which is the same with any rates.
+    of_loss: it is the loss of the set before the step, which is the same with any rates.
     """
 
-    def __init__(self, what: str, where: str = "", hint: str = "", at_rest: bool = False) -> None:
+    def __init__(self, what: str, where: str = "", hint: str = "", of_loss: bool = False) -> None:
         super().__init__(what, where, hint)
-        self.at_rest = at_rest
+        self.of_loss = of_loss
 
 
 class Stopped(LtddError):

@@ -151,11 +151,13 @@ def change_manifest(folder: RunFolder, **changes: Any) -> None:
 
 
 def settings_changed(folder: RunFolder, settings: RunSettings, began_with: str = "") -> bool:
-    """Whether config.yaml, which holds `settings`, is not what the run began with: by the hash in its manifest.
+    """Whether config.yaml, which holds `settings`, is not what the run began with, and something was made with that.
 
-    began_with: that hash where the manifest is lost; of neither nothing is known.
+    Known by the hash in the manifest; began_with: that hash, as something else tells it. Without both, False.
     """
-    began_with = read_manifest(folder).settings_hash or began_with
+    if not (folder.checkpoint.exists() or folder.distilled.exists()):
+        return False
+    began_with = began_with or read_manifest(folder).settings_hash
     if not began_with or began_with == settings_hash(settings):
         return False
     # An older version hashed the settings of its time; its config.yaml holds them all, also those deleted since.

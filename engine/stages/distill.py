@@ -230,7 +230,7 @@ def recover(context: Context, start: Synthetic, diverged: DistillState, error: D
     saved, and its loss was bad with any rates, it goes back to the start.
     """
     last = _last_saved(context.settings, diverged)
-    in_vain = error.at_rest and last == diverged.iteration
+    in_vain = error.of_loss and last == diverged.iteration
     back = None if in_vain else load_state(context.folder, context.device, context.emit, last)
     recovered = (*diverged.recovered, diverged.iteration + 1)
     back = replace(back or DistillState.at_start(start), recovered=recovered)
@@ -315,7 +315,7 @@ def _emit_step(
             hint = "no step was taken yet: lower matching.beta, the rate of students, or look at the start"
         # The losses are those of the set before the step.
         where = f"distill, iteration {state.iteration}, {result.drawn}"
-        raise Diverged(of_loss or of_step, where, hint, at_rest=bool(of_loss))
+        raise Diverged(of_loss or of_step, where, hint, of_loss=bool(of_loss))
     context.emit(
         MatchingStep(state.iteration, loss_rep, loss_cls if result.loss_cls is not None else None, beta, seconds)
     )

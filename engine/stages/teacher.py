@@ -38,7 +38,7 @@ from engine.training.accuracy import balanced, per_class_accuracy
 from engine.training.from_scratch import cost_of, fresh_network
 from engine.training.glmc import glmc_training
 from engine.training.gradients import training_gradient
-from engine.training.long_tailed import EpochTraining, checkpoints_of, delete_checkpoint, long_tailed_training
+from engine.training.long_tailed import EpochTraining, delete_checkpoint, long_tailed_training, newest_checkpoint
 from engine.training.sgd import Gradient
 from engine.trajectories import ExpertStore, Trajectory
 
@@ -155,10 +155,12 @@ def _load_or_train(
             one = cached = store.load(number, NO_EPOCHS)
             if one is None:
                 checkpoint = store.checkpoint(number)
-                begun_by = [origin_of(path) for path in checkpoints_of(checkpoint)]
-                check_cached(context, "the teacher's network under way", begun_by, here)
-                # One that two origins have trained is of none.
-                origin = here if all(own and not own.differences(here) for own in begun_by) else None
+                origin: Origin | None = here
+                if begun := newest_checkpoint(checkpoint):
+                    begun_by = origin_of(begun)
+                    check_cached(context, "the teacher's network under way", [begun_by], here)
+                    # One that two origins have trained is of none.
+                    origin = here if begun_by and not begun_by.differences(here) else None
                 one = _trained(context, data, network, training(number), checkpoint, number, origin)
                 store.save(number, one, origin)
                 delete_checkpoint(checkpoint)

@@ -92,7 +92,7 @@ class SweepFolder:
         return load_sweep(str(self.root))
 
     def worker_kind(self) -> WorkerKind | None:
-        """What its first worker computed with; None before that."""
+        """What its first worker computed with; None before that. Raises InputError where the file is damaged."""
         match self._noted():
             case {"device": str(device), "threads": int(threads)} if threads > 0:
                 return WorkerKind(device, threads)
@@ -123,7 +123,11 @@ class SweepFolder:
         write_json(self.workers, self._noted() | {"same_bytes": promise}, sealed=True)
 
     def _noted(self) -> dict[str, Any]:
-        return read_typed(self.workers, JSON_OBJECT) or {}
+        noted = read_typed(self.workers, JSON_OBJECT)
+        if noted is None and self.workers.exists():
+            hint = "delete it, and give --device and --same-bytes as before"
+            raise InputError("the file is damaged: what the sweep was begun with is not known", str(self.workers), hint)
+        return noted or {}
 
     def run(self, cell: Cell) -> RunFolder:
         """The cell's run folder, which need not be there yet."""

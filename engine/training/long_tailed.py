@@ -6,6 +6,7 @@ run goes on; each epoch has random numbers of its own, so that the bytes of what
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -21,10 +22,10 @@ from engine.context import generator, warning_of_damage
 from engine.data.dataset import LongTailedData
 from engine.losses import one_hot
 from engine.nets.functional import FlatNetwork
-from engine.run.checksums import sealed_safetensors
+from engine.run.checksums import DamagedFile, sealed_safetensors
 from engine.run.events import Emit
 from engine.run.expert_cache import ORIGIN
-from engine.run.folder import read_verified, write_atomically
+from engine.run.folder import read_verified, verify_file, write_atomically
 from engine.run.manifest import Origin
 from engine.run.settings import LongTailLoss, RunSettings
 from engine.training.batches import TrainingStream, augmented_batches, shuffled_batches
@@ -135,7 +136,7 @@ class EpochTraining:
 
 def _read(checkpoint: Path, state: TrainingState, emit: Emit) -> int:
     """Copies the newest checkpoint that can be read into the state; the epochs that it has done, 0 without one."""
-    for path in checkpoints_of(checkpoint):
+    for path in _checkpoints_of(checkpoint):
         try:
             tensors = load(read_verified(path))
             theta, velocity, epoch = tensors["theta"], tensors["velocity"], int(tensors["epoch"])
@@ -153,12 +154,21 @@ def _read(checkpoint: Path, state: TrainingState, emit: Emit) -> int:
 
 def delete_checkpoint(checkpoint: Path) -> None:
     """Deletes what `EpochTraining.run` has kept, once the result is on disk."""
-    for path in checkpoints_of(checkpoint):
+    for path in _checkpoints_of(checkpoint):
         path.unlink(missing_ok=True)
 
 
-def checkpoints_of(checkpoint: Path) -> list[Path]:
-    """The files that `EpochTraining.run` would go on from, the newest first; empty where nothing is under way."""
+def newest_checkpoint(checkpoint: Path) -> Path | None:
+    """The file that `EpochTraining.run` would go on from; None where nothing is under way, or all is damaged."""
+    for path in _checkpoints_of(checkpoint):
+        with contextlib.suppress(OSError, DamagedFile):
+            verify_file(path)
+            return path
+    return None
+
+
+def _checkpoints_of(checkpoint: Path) -> list[Path]:
+    """Those of the last two epochs, the newest first, as far as they are there."""
     return [path for path in (checkpoint, _epoch_before(checkpoint)) if path.exists()]
 
 

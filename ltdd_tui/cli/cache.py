@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from engine.run.errors import InputError, escaped
+from engine.run.errors import InputError, SettingsError, escaped
 from engine.run.expert_cache import ABOUT, cached_folders, experts_root
 from engine.run.folder import (
     LockHeld,
@@ -26,12 +26,12 @@ from engine.run.folder import (
     read_json,
     size_of,
 )
+from engine.run.presets import load_preset
 from ltdd_tui.cli.options import AsJson, RunsDir
 from ltdd_tui.cli.output import plain_table, print_data, print_json, print_note, print_text
 from ltdd_tui.cli.verify import verify_cache
 from ltdd_tui.formatting import ago, factor_name, first_few, size
 from ltdd_tui.runs.find import at_work, run_folders
-from ltdd_tui.runs.live import read_settings
 
 app = typer.Typer(help="What lies in the cache: list it, look for damage, and delete what is not needed.")
 app.command("verify")(verify_cache)
@@ -92,8 +92,13 @@ def _users(runs_dir: Path) -> dict[Path, list[str]]:
     """The names of the runs that would take the experts of a folder."""
     users: dict[Path, list[str]] = {}
     for folder in run_folders(runs_dir):
-        settings, _ = read_settings(folder.config)
-        if settings is None or settings.unresolved:
+        try:
+            # As they are, also where they were changed since the run began.
+            settings = load_preset(str(folder.config), quiet=True)
+        except (SettingsError, OSError):
+            print_note(f"warning: the settings of {folder.name} cannot be read: what it uses is not known")
+            continue
+        if settings.unresolved:
             continue
         manifest = read_json(folder.manifest)
         device = str(manifest.get("device", "cpu")) if isinstance(manifest, dict) else "cpu"

@@ -111,7 +111,7 @@ def show_run(run: RunName, runs_dir: RunsDir, as_json: AsJson = False) -> None:
         raise InputError([damage])
     lost = lost_result(folder) if folder.metrics.exists() else None
     if lost and readable_metrics(folder):  # whose figures are sound
-        print_note(str(lost))
+        print_note(lost.note)
     if as_json:
         _print_metrics(folder)
         return
@@ -121,7 +121,7 @@ def show_run(run: RunName, runs_dir: RunsDir, as_json: AsJson = False) -> None:
     state = replayed(folder)
     rows = rows_from_state(state)
     lost = lost_result(folder) if state.status == "done" else None
-    print_note(str(lost) if lost else f"{folder.name} is {state.status}; these are the figures so far")
+    print_note(lost.note if lost else f"{folder.name} is {state.status}; these are the figures so far")
     if rows:
         print_data(result_table(rows))
     if rows and state.data:
@@ -239,7 +239,7 @@ def evaluate(
     _check_has_result(folder)
     known = final_figures(folder)
     if arch is None and labels is None:
-        arch, labels = ",".join(known.by_network), ",".join(known.by_regime)
+        arch, labels = ",".join(known.by_network) or None, ",".join(known.by_regime) or None
     repeats = repeats or 5
     # Before a worker, whose torch takes seconds to load.
     archs = [known_network(name, "--arch") for name in _named(arch, known.first_network)]

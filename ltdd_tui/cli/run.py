@@ -19,7 +19,6 @@ from engine.run.auto_settings import with_numbers
 from engine.run.errors import BAD_INPUT, DONE, FAILED, STOPPED, Fault, InputError
 from engine.run.estimate import estimate_remaining
 from engine.run.folder import RunFolder
-from engine.run.metrics import whole_metrics
 from engine.run.presets import DEFAULT, Resolved, load_preset, resolve
 from engine.run.schema import flat
 from engine.run.validation import check_runnable, data_faults
@@ -47,7 +46,7 @@ from ltdd_tui.launch.machine import UNKNOWN_COST, as_plain, check_rest, device_h
 from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.feed import events_size
 from ltdd_tui.runs.find import at_work, find_run, find_run_or_sweep, find_sweep_folder
-from ltdd_tui.runs.live import RunStateReader, replayed
+from ltdd_tui.runs.live import RunStateReader
 from ltdd_tui.runs.messages import closing_line_of
 from ltdd_tui.runs.worker import WorkerProcess
 
@@ -270,9 +269,8 @@ def resume(
         return
     folder, behind = find_run(run, runs_dir), [find_run_or_sweep(other, runs_dir) for other in after or []]
     manage.check_queue(folder, behind)
-    # A done run whose metrics were damaged or deleted is resumed: the worker writes them anew.
-    has_result = whole_metrics(folder)[0] and folder.distilled.exists() and not folder.damaged_result()
-    if has_result and replayed(folder).status == "done":
+    # One of which something was damaged or deleted is resumed: the worker writes it anew.
+    if manage.is_whole(folder):
         print_note(f"{folder.name} is done; `ltdd-tui show {folder.cli_name}` shows it")
         return
     for close in check_rest(folder, device):

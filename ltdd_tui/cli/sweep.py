@@ -77,15 +77,13 @@ def sweep(
     if folder and (overrides or name is not None):
         raise InputError("a sweep that has begun keeps its settings", str(folder.root), "leave --set and --name out")
     chosen = folder.sweep() if folder else load_sweep(given, overrides or [])
-    promised = folder.same_bytes if folder and same_bytes is None else same_bytes
-    on = driver_options(cluster, threads, ranks, jobs, after, bool(promised))
     folder = folder or folder_of(chosen, runs_dir, name)
+    promised = folder.same_bytes if same_bytes is None else same_bytes
+    on = driver_options(cluster, threads, ranks, jobs, after, bool(promised))
     if dry_run:
         print_cost(chosen, only_cells(chosen, only or ()), folder, jobs, device, as_json)
         return
     behind = [find_run_or_sweep(other, runs_dir) for other in after or []]
-    if not folder.exists():
-        check_data(chosen.cells)
     _run(folder, chosen, only or (), jobs, device, as_json, detach, behind, same_bytes, cluster=on)
 
 

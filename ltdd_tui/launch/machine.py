@@ -223,20 +223,20 @@ class Room:
         return f"{gibibytes(self.needed_gib)}{f' of {has}' if self.label == 'memory' else f', {has} free'}"
 
 
-def rooms(needs: Needs, device: Device, runs_dir: Path) -> list[Room]:
-    """The memory, and the disk of the runs and of the cache, which may be one."""
+def rooms(needs: Needs, device: Device, runs_dir: Path, goes_on: bool = False) -> list[Room]:
+    """The memory, and the disk of the runs and of the cache, which may be one; goes_on: of a run that is there."""
     less = "lower the settings that take it (`ltdd-tui estimate`), or take a larger machine"
     whole = needs.memory_gib + needs.mapped_gib
     # A GPU that is full is given fewer images at a time (matching/matcher.py).
     least = needs.memory_gib if device.kind == "cpu" else 0.0
     found = [Room("memory", device.name, whole, memory_gib(device), least, less)]
-    mend = "make room, or name another place with"
     cache = cache_root()
     own = [("disk", runs_dir, needs.runs_gib), ("cache", cache, needs.cache_gib)]
     if on_one_disk(runs_dir, cache):
         own = [("disk", runs_dir, needs.runs_gib + needs.cache_gib)]
     for label, place, needed in own:
-        other = f"{mend} {'LTDD_CACHE' if label == 'cache' else '--runs-dir'}"
+        other = f"name another place with {'LTDD_CACHE' if label == 'cache' else '--runs-dir'}"
+        other = f"make room, or {'move the run to another disk' if goes_on and label == 'disk' else other}"
         found.append(Room(label, str(place), needed, free_gib(place), needed, other))
     return found
 
@@ -256,7 +256,7 @@ def check_run(settings: RunSettings, device_name: str, place: Path, written_gib:
         return []
     needs = needs_of(cost, device)
     left = replace(needs, runs_gib=max(0.0, needs.runs_gib - written_gib))
-    return check_room(rooms(left, device, place))
+    return check_room(rooms(left, device, place, goes_on=written_gib > 0))
 
 
 def check_rest(folder: RunFolder, device_name: str) -> list[str]:

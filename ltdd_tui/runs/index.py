@@ -153,7 +153,7 @@ def overview(folder: RunFolder) -> Overview:
         queued_behind=state.queued_behind if state.status == "queued" else (),
         seconds=sum((sound.stage_seconds or {}).values()) or None,
         failure=state.failures[0].what if state.status == "failed" and state.failures else "",
-        lost=f"{lost.where}: {lost.what}; {lost.hint}" if lost else "",
+        lost=lost.note if lost else "",
         **{name: getattr(started, name) for name in CELL_FIELDS if started},
     )
 
@@ -315,12 +315,13 @@ def _is_sweep(folder: RunFolder) -> bool:
 
 def _file_stats(folder: RunFolder) -> FileStats:
     """What changes when anything that a list shows does."""
-    files: tuple[Path, ...] = (folder.config, folder.events, folder.metrics, folder.notes)
+    files: tuple[Path, ...] = (folder.config, folder.events, folder.metrics, folder.distilled, folder.notes)
     if _is_sweep(folder):
         files = ((sweep := SweepFolder(folder.root)).file, sweep.queue, folder.notes)
         # Not by RunFolder: the paths of hundreds of cells take longer to make than to look at.
         cells = [path.path for path in os.scandir(folder.root) if path.is_dir()]
-        of_cells = ((is_held(Path(cell, "lock")), _mtime_and_size(Path(cell, "result/metrics.json"))) for cell in cells)
+        results = [Path(cell, "result", name) for cell in cells for name in ("metrics.json", "distilled.safetensors")]
+        of_cells = (*(is_held(Path(cell, "lock")) for cell in cells), *map(_mtime_and_size, results))
         return (folder.is_running(), *of_cells, *(_mtime_and_size(path) for path in files))
     return (folder.is_running(), *(_mtime_and_size(path) for path in files))
 

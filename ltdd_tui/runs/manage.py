@@ -14,6 +14,7 @@ from pathlib import Path
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder, write_atomically
 from engine.run.manifest import change_manifest
+from engine.run.metrics import whole_metrics
 from engine.sweep.cells import SweepFolder
 from ltdd_tui.runs.find import at_work, folder_of_runs
 from ltdd_tui.runs.index import overview
@@ -42,6 +43,12 @@ def create(name: str, runs_dir: Path, config: str) -> RunFolder:
             folder.root.rmdir()
         raise InputError(f"the run's settings cannot be written: {error.strerror}", str(folder.config), hint) from None
     return folder
+
+
+def is_whole(folder: RunFolder) -> bool:
+    """Whether a run is done, and its events and all of its result are there: a worker has nothing left to make."""
+    run = overview(folder)
+    return run.state == "done" and not run.lost and bool(whole_metrics(folder)[0]) and not folder.damaged_result()
 
 
 def promise_same_bytes(folder: RunFolder, promise: bool | None) -> None:

@@ -46,9 +46,9 @@ def write_notes(folder: RunFolder, notes: Notes) -> None:
     A damaged file is left as it is: somebody wrote it by hand.
     """
     if folder.notes.exists() and read_typed(folder.notes, JSON_OBJECT) is None:
-        raise InputError("the notes are damaged", str(folder.notes), "mend it without its checksum, or delete it")
+        raise InputError("the notes are damaged", str(folder.notes), "mend it, or delete it")
     try:
-        write_json(folder.notes, asdict(notes), sealed=True)
+        write_json(folder.notes, asdict(notes))  # without a checksum, so that a person can edit it
     except OSError as error:
         raise InputError(f"the notes cannot be written: {error.strerror}", str(folder.notes)) from None
 

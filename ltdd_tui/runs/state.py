@@ -316,7 +316,10 @@ def crashed_if_worker_died(state: RunState, alive: bool) -> RunState:
 
 
 def lost_result(folder: RunFolder) -> Fault | None:
-    """Why a run that was done has no result any more, with the way out; None where it has one. Compares no images."""
+    """Why a run that was done has no result any more, with the way out; None where it has one.
+
+    Compares no checksums of images.
+    """
     hint, path, what = f"`ltdd-tui resume {folder.cli_name}` writes it anew", folder.metrics, ""
     if readable_metrics(folder):
         path, what = folder.distilled, "" if folder.distilled.exists() else "the file is missing"

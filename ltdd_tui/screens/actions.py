@@ -19,7 +19,6 @@ from textual.screen import Screen
 
 from engine.run.errors import STOPPED, InputError, LtddError
 from engine.run.folder import RunFolder, size_of
-from engine.run.metrics import whole_metrics
 from ltdd_tui.formatting import clean, short_path, size
 from ltdd_tui.launch.sweeps import resume
 from ltdd_tui.runs import manage
@@ -194,7 +193,7 @@ class RunActions(Screen[None]):
 
     def _told_done(self, folder: RunFolder) -> bool:
         """Whether the run is done, which is then said."""
-        if done := folder.distilled.exists() and bool(whole_metrics(folder)[0]) and not folder.damaged_result():
+        if done := manage.is_whole(folder):
             self.tell("the run is done; v evaluates it on further networks", title=folder.name)
         return done
 
