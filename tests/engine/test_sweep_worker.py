@@ -228,7 +228,7 @@ def test_all_workers_of_a_sweep_compute_alike(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(InputError, match=r"begun on cpu with 1024 threads, and this would be cpu with \d+ thread"):
         work_on_sweep(folder, "cpu")
     assert set(states(folder).values()) == {"waiting"}
-    folder.workers.write_text("damaged")
+    folder.workers.unlink()
     opened = len(os.listdir("/dev/fd"))
     assert work_on_sweep(folder, "cpu") == 0
     assert len(os.listdir("/dev/fd")) == opened, "the events of both cells are closed"
@@ -246,6 +246,11 @@ def test_cells_promise_what_their_sweep_does(tmp_path: Path, monkeypatch: pytest
         folder.promise_same_bytes(promise)
         assert work_on_sweep(folder, "cpu") == 0
         assert [read_manifest(run).same_bytes for run in runs] == [promise] * 2
+    folder.workers.write_bytes(folder.workers.read_bytes().replace(b"cpu", b"cpv"))
+    for asked in (folder.worker_kind, lambda: folder.same_bytes, lambda: folder.promise_same_bytes(True)):
+        with pytest.raises(InputError, match="what the sweep was begun with is not known"):
+            asked()
+    assert b"cpv" in folder.workers.read_bytes(), "it is not written over"
 
 
 def test_deaths_are_counted_only_where_nothing_was_reached_in_between(tmp_path: Path) -> None:

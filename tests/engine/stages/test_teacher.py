@@ -30,6 +30,7 @@ from engine.stages.teacher import adjust_labels, train_teacher
 from engine.teachers import Teacher, search_tau
 from engine.training.accuracy import per_class_accuracy
 from engine.training.from_scratch import fresh_network
+from engine.training.long_tailed import newest_checkpoint
 from tests.engine.tiny_run import expert, tiny_context, tiny_data, tiny_set, tiny_settings
 
 
@@ -94,6 +95,11 @@ def test_a_network_that_another_origin_goes_on_with_is_told_and_is_of_no_origin(
     with pytest.raises(Stopped):
         teacher_of(tmp_path / "a", settings, stop_after=2)
     assert [origin and origin.threads for origin in origins_of_checkpoints()] == [torch.get_num_threads()] * 2
+    newest = next(experts_root().glob("*/0000.epochs.safetensors"))
+    sound = newest.read_bytes()
+    newest.write_bytes(sound[:-1])
+    assert newest_checkpoint(newest) == newest.with_name("0000.epochs-before.safetensors"), "a damaged one is of none"
+    newest.write_bytes(sound)
     monkeypatch.setattr(teacher, "origin_here", lambda *_, **__: elsewhere)
     with pytest.raises(Stopped):
         teacher_of(tmp_path / "b", settings, stop_after=1)

@@ -111,6 +111,16 @@ def test_what_a_worker_uses_is_kept(command: Callable, cache: Path, runs_dir: Pa
         assert command("cache", "prune", "--to", "0").out == "", "all was used since that worker began"
 
 
+def test_the_experts_of_a_run_whose_settings_were_edited_are_used(
+    command: Callable, cache: Path, runs_dir: Path
+) -> None:
+    write_json(runs_dir / "own" / "manifest.json", {"settings_hash": "another"})
+    (runs_dir / "own" / "checkpoint").mkdir()
+    assert "experts/used" not in command("cache", "prune", "--unused", "--dry-run").out
+    (runs_dir / "own" / "config.yaml").write_text("[")
+    assert "what it uses is not known" in command("cache", "prune", "--unused", "--dry-run").err
+
+
 def test_nothing_is_pruned_without_a_choice(command: Callable, cache: Path) -> None:
     told = command("cache", "prune")
     assert told.code == 2 and "--older-than DAYS" in told.err and len(cache_entries(cache)) == 5

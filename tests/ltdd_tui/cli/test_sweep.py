@@ -191,13 +191,20 @@ def test_a_refused_sweep_leaves_no_folder(
     assert list(Path("runs").iterdir()) == []
 
 
-def test_a_sweep_keeps_whether_same_bytes_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_keeps_whether_same_bytes_were_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(worker, "SWEEP_COMMAND", (sys.executable, "-S", "-c", "pass"))
     folder, said = SweepFolder(Path("runs/mine")), list[bool | None]()
     for command in (["sweep", "mine.yaml", "--same-bytes"], ["sweep", "mine"], ["resume", "mine", "--any-origin"]):
         run(monkeypatch, *command, "--detach", "--device", "cpu")
         said.append(folder.same_bytes)
         folder.keep_worker_kind(WorkerKind("cpu", 1))
+        if said == [True]:
+            assert run(monkeypatch, "sweep", "mine.yaml", "--cluster", "auto") == 2, (
+                "its nodes may be of several origins"
+            )
+            assert "a cluster does not have this option" in capsys.readouterr().err
     assert said == [True, True, False] and verify_file(folder.workers), "it has a checksum"
     folder.workers.write_text('{"device": "cuda", "threads": 2}\n')
     assert folder.worker_kind() == WorkerKind("cuda", 2) and folder.same_bytes is None, "of an older version"

@@ -20,8 +20,9 @@ from engine.run.metrics import whole_metrics
 from engine.run.scores import read_scores
 from engine.run.settings import settings_hash
 from ltdd_tui.cli.results import runs, show_run
+from ltdd_tui.runs import manage
 from ltdd_tui.runs.confusion import read_confusion
-from ltdd_tui.runs.index import examined
+from ltdd_tui.runs.index import RunIndex, examined
 from ltdd_tui.runs.live import LiveRun, read_settings
 from ltdd_tui.runs.messages import can_resume, notice
 from ltdd_tui.runs.results import RunSummaryReader
@@ -110,8 +111,15 @@ def test_a_run_with_a_file_that_is_something_else_is_shown_and_watched(whole: Ru
 def test_a_file_that_is_lost_is_told_alike_by_the_list_and_the_screen_with_the_way_out(
     whole: RunFolder, name: str, status: str, what: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path, kept = whole.root / name, whole.root / "kept"
+    path, kept, index = whole.root / name, whole.root / "kept", RunIndex(whole.root.parent)
+    while not index.look():
+        pass
+    assert manage.is_whole(whole)
     path.rename(kept)
+    while not index.look():
+        pass
+    assert [one.run.state for one in index.listed if one.run.name == whole.name] == [status], "the open list sees it"
+    assert not manage.is_whole(whole), "so it is resumed"
     live = read_whole(whole)
     entry, told = examined(whole), notice(live.view, starting=False)
     runs(whole.root.parent)
@@ -132,6 +140,11 @@ def test_settings_that_are_not_those_of_the_run_are_not_shown(tmp_path: Path) ->
     settings, _ = read_settings(folder.config)
     write_json(folder.manifest, {"settings_hash": settings_hash(settings)})
     assert read_whole(folder).view.settings == settings
+    shutil.move(folder.result, tmp_path / "result")
+    assert not folder.checkpoint.exists()
+    folder.config.write_text("{}\n")
+    assert read_whole(folder).view.settings is not None, "before anything was made they may still be mended"
+    shutil.move(tmp_path / "result", folder.result)
     folder.config.write_text("{}\n")
     told = notice(read_whole(folder).view, starting=False)
     assert told and told.title.startswith("config.yaml cannot be read, or was changed")
