@@ -13,6 +13,7 @@ from engine.cores import shared_cores
 from engine.device import keep_freed_memory, pick_device
 from engine.distributed import joined, rank_here
 from engine.importing.set_files import read_imported_set
+from engine.manifest import check_workers, record_worker
 from engine.parallel import assist
 from engine.queue import stop_check, stop_signals
 from engine.results.model import predictions_of, write_onnx
@@ -112,6 +113,9 @@ def _do_command(arguments: argparse.Namespace, folder: RunFolder, requests: Stop
             return
         context = open_context(folder, arguments.device, log, check_stop)
         with shared_cores(context.device):
+            if arguments.command in ("evaluate", "scores"):
+                check_workers(context)
+                record_worker(context)
             if arguments.command == "evaluate":
                 archs, labels = (names and names.split(",") for names in (arguments.arch, arguments.labels))
                 if not archs and not labels:

@@ -55,13 +55,16 @@ def _disk_failure(error: OSError, folder: RunFolder) -> RunFailed | None:
     """A full disk, one that fails, or a cache that cannot be used; None for any other error of a file."""
     place, cache = Path(str(error.filename or folder.root)), cache_root()
     in_cache = error.filename is not None and (place.is_relative_to(cache) or cache.is_relative_to(place))
+    goes_on = f"`ltdd-tui resume {folder.cli_name}` goes on from the last checkpoint"
+    if folder.metrics.exists():  # it was being evaluated
+        goes_on = "the same command goes on with what is left"
     if error.errno in FULL_DISK:
         another = "or name another cache folder with LTDD_CACHE, " if in_cache else ""
-        hint = f"make room, {another}then `ltdd-tui resume {folder.cli_name}` goes on from the last checkpoint"
+        hint = f"make room, {another}then {goes_on}"
         return RunFailed(f"nothing can be written: {error.strerror}{_free(place)}", str(place), hint)
     if error.errno == errno.EIO:
-        hint = f"check the disk, or the network drive, then `ltdd-tui resume {folder.cli_name}` goes on from the last"
-        return RunFailed(f"the disk failed: {error.strerror}", str(place), f"{hint} checkpoint")
+        hint = f"check the disk, or the network drive, then {goes_on}"
+        return RunFailed(f"the disk failed: {error.strerror}", str(place), hint)
     if in_cache and place.is_absolute():
         hint = "LTDD_CACHE names the folder where experts are kept; choose one that can be written"
         return RunFailed(f"the cache cannot be used: {error.strerror}", str(place), hint)

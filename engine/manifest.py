@@ -186,7 +186,8 @@ def check_cached(context: Context, what: str, origins: Sequence[Origin | None], 
 def _tell(context: Context, what: str) -> None:
     """Emits Warned of another origin; raises InputError where the run promises the same bytes."""
     if read_manifest(context.folder).same_bytes:
-        hint = "resume the run where it began, or with --any-origin; LTDD_CACHE=NEW_FOLDER trains all experts here"
+        allow = f"`ltdd-tui resume {context.folder.cli_name} --any-origin` allows it"
+        hint = f"go on where the run began; or {allow}; LTDD_CACHE=NEW_FOLDER trains all experts here"
         raise InputError(f"--same-bytes: {what}", str(context.folder.root), hint)
     context.emit(Warned(what, "another origin rounds otherwise, and may end in other bytes; --same-bytes refuses it"))
 

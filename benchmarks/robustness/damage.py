@@ -47,6 +47,7 @@ OF_FINISHED = {
 WITHOUT_COPY = re.compile(r"runs/run/(config\.yaml|checkpoint/(checks\.json|sets/.*))")
 """What a killed run cannot make again: the only files of which damage may refuse that it goes on."""
 VERIFIED = re.compile(r"\.(safetensors|json|jsonl|pt2|png|so)$|config\.yaml$")
+INCOMPLETE = "lines of it are damaged; what they told is missing here"
 KILLED_AT = b'"type":"matching_step","iteration":7'
 # When a file last changed, and where it is, say nothing of the run.
 VOLATILE = re.compile(r'"(?:changed|path)": [^\n]*')
@@ -247,7 +248,9 @@ class Damaged:
                 return Outcome(own.breakage, f"{case}, {name}", own.err[-2000:] + own.out[-500:])
             if own.code and not own.refused:
                 return Outcome("failed without a reason", f"{case}, {name}", own.err[-500:])
-            if foreign := {*NUMBER.findall(own.out)} - self._known:
+            foreign = {*NUMBER.findall(own.out)} - self._known
+            # Means over fewer experts are right, where their number is told and that something is missing.
+            if foreign and INCOMPLETE not in own.err:
                 return Outcome("shown wrong", f"{case}, {name}", " ".join(sorted(foreign)[:20]))
             outcome = worse(outcome, Outcome(REFUSED if own.refused else ABSENT, case, own.err[-300:]))
         return outcome

@@ -140,12 +140,12 @@ def read_manifest(folder: RunFolder) -> Manifest:
 def change_manifest(folder: RunFolder, **changes: Any) -> None:
     """Writes manifest.json with these fields in place of what it held; what it did not hold otherwise stays out.
 
-    That it was damaged, and what is lost by that, is noted as an origin.
+    That it was lost or damaged, and what is lost by that, is noted as an origin.
     """
     before = read_manifest(folder)
-    if not before.model_fields_set and folder.manifest.exists() and folder.checkpoint.exists():
+    if not before.model_fields_set and folder.checkpoint.exists():
         unknown = "who made what was there before is not known, nor whether same bytes were asked for"
-        changes = {"other_origins": {"manifest.json was damaged": unknown}} | changes
+        changes = {"other_origins": {"manifest.json was lost or damaged": unknown}} | changes
     changed = before.model_copy(update=changes)
     write_json(folder.manifest, changed.model_dump(by_alias=True, exclude_unset=True), sealed=True)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +20,7 @@ from engine.run.errors import InputError, SettingsError, escaped
 from engine.run.expert_cache import ABOUT, cached_folders, experts_root
 from engine.run.folder import (
     LockHeld,
+    RunFolder,
     cache_root,
     evaluations_root,
     exclusive,
@@ -91,12 +92,13 @@ def cache_entries(runs_dir: Path) -> list[CacheEntry]:
 def _users(runs_dir: Path) -> dict[Path, list[str]]:
     """The names of the runs that would take the experts of a folder."""
     users: dict[Path, list[str]] = {}
-    for folder in run_folders(runs_dir):
+    for folder in _runs_and_cells(runs_dir):
+        name = str(folder.root.relative_to(runs_dir.absolute()))
         try:
             # As they are, also where they were changed since the run began.
             settings = load_preset(str(folder.config), quiet=True)
         except (SettingsError, OSError):
-            print_note(f"warning: the settings of {folder.name} cannot be read: what it uses is not known")
+            print_note(f"warning: the settings of {name} cannot be read: what it uses is not known")
             continue
         if settings.unresolved:
             continue
@@ -104,8 +106,13 @@ def _users(runs_dir: Path) -> dict[Path, list[str]]:
         device = str(manifest.get("device", "cpu")) if isinstance(manifest, dict) else "cpu"
         for path in cached_folders(settings, device.partition(":")[0]):
             if path is not None:
-                users.setdefault(path, []).append(folder.name)
+                users.setdefault(path, []).append(name)
     return users
+
+
+def _runs_and_cells(runs_dir: Path) -> Iterator[RunFolder]:
+    for folder in run_folders(runs_dir, with_sweeps=True):
+        yield from [folder] if folder.exists() else run_folders(folder.root)
 
 
 def _made_by(about: dict[str, Any]) -> str:
@@ -222,7 +229,7 @@ def prune(
 
 def _deleted(entry: CacheEntry) -> bool:
     """Deletes an entry; returns whether that was possible: a worker may hold the lock of experts."""
-    if not entry.path.is_dir():
+    if entry.path.is_symlink() or not entry.path.is_dir():
         entry.path.unlink(missing_ok=True)
         return True
     lock = entry.path / "lock"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import sys
 import time
@@ -242,6 +243,9 @@ def print_crash(folder: RunFolder, process: WorkerProcess | None, hint: str = ""
         print_note("\n".join(output))
         return
     died = worker_died(process.process.returncode if process else None)
+    with contextlib.suppress(OSError):
+        if not output and not (free := shutil.disk_usage(folder.root).free):
+            died, hint = f"{died}, and nothing can be written: {free:,} bytes are free", "make room, then do it again"
     print_note(str(Fault(died, str(folder.console), hint)))
     if output:
         print_note("\n".join(["last output:", *(f"  {line}" for line in output)]))

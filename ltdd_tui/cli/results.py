@@ -122,6 +122,8 @@ def show_run(run: RunName, runs_dir: RunsDir, as_json: AsJson = False) -> None:
     rows = rows_from_state(state)
     lost = lost_result(folder) if state.status == "done" else None
     print_note(lost.note if lost else f"{folder.name} is {state.status}; these are the figures so far")
+    if state.lacks_lines:
+        print_note(f"{folder.events}: lines of it are damaged; what they told is missing here")
     if rows:
         print_data(result_table(rows))
     if rows and state.data:

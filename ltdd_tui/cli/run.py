@@ -269,8 +269,8 @@ def resume(
         return
     folder, behind = find_run(run, runs_dir), [find_run_or_sweep(other, runs_dir) for other in after or []]
     manage.check_queue(folder, behind)
-    # One of which something was damaged or deleted is resumed: the worker writes it anew.
     if manage.is_whole(folder):
+        manage.promise_same_bytes(folder, same_bytes)  # of what evaluations add to it
         print_note(f"{folder.name} is done; `ltdd-tui show {folder.cli_name}` shows it")
         return
     for close in check_rest(folder, device):

@@ -84,7 +84,9 @@ def sweep(
         print_cost(chosen, only_cells(chosen, only or ()), folder, jobs, device, as_json)
         return
     behind = [find_run_or_sweep(other, runs_dir) for other in after or []]
-    _run(folder, chosen, only or (), jobs, device, as_json, detach, behind, same_bytes, cluster=on)
+    # What was refused for its origin is tried again where that is allowed now.
+    again = same_bytes is False
+    _run(folder, chosen, only or (), jobs, device, as_json, detach, behind, same_bytes, again, cluster=on)
 
 
 def resume_sweep(

@@ -47,7 +47,7 @@ from ltdd_tui.cli.options import RunName, RunsDir
 from ltdd_tui.cli.output import print_note, print_text
 from ltdd_tui.formatting import size
 from ltdd_tui.runs.confusion import read_confusion
-from ltdd_tui.runs.find import find_run
+from ltdd_tui.runs.find import find_run, find_sweep_folder, run_folders
 from ltdd_tui.runs.live import read_settings
 
 
@@ -57,17 +57,20 @@ class Verified:
 
     files: int = 0
     bytes: int = 0
-    without: int = 0
+    without: list[Path] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     damaged: list[Path] = field(default_factory=list)
 
     def look(self, path: Path, where: str) -> None:
         """Reads one file, and notes what is wrong with it; files of unknown kinds are left out."""
+        if not (path.is_file() or path.is_dir()):
+            self.faults.append(Fault("it is no file", where))
         if (check := READS.get(path.suffix)) is None or not path.is_file():
             return
         self.files, self.bytes = self.files + 1, self.bytes + path.stat().st_size
         try:
-            self.without += not check(path)
+            if not check(path):
+                self.without.append(path)
         except Exception as error:
             if isinstance(error, MemoryError):
                 raise
@@ -76,7 +79,7 @@ class Verified:
 
     def summary(self, seconds: float) -> str:
         """What was looked at, in a sentence."""
-        older = f", {self.without:,} without a checksum" if self.without else ""
+        older = f", {len(self.without):,} without a checksum" if self.without else ""
         found = f"{len(self.faults):,} fault{'s' * (len(self.faults) != 1)}"
         return f"{self.files:,} files, {size(self.bytes)}, in {seconds:.1f} s{older}: {found}"
 
@@ -180,8 +183,21 @@ def verify_cache(
 
 
 def verify_run(run: RunName, runs_dir: RunsDir) -> None:
-    """Look for damage in a run's files: each fault is a line, and the exit code is 1 if there are any."""
-    folder, found, began = find_run(run, runs_dir), Verified(), time.monotonic()
+    """Look for damage in the files of a run, or of a sweep's: each fault is a line, and with any the exit code is 1."""
+    sweep, began, faults = find_sweep_folder(run, runs_dir), time.monotonic(), 0
+    for folder in run_folders(sweep.root) if sweep else [find_run(run, runs_dir)]:
+        found = _verified(folder)
+        for fault in found.faults:
+            place = os.path.join(folder.name * bool(sweep), fault.where)
+            print_text(escaped(f"{place}: {fault.what}" if place else fault.what))
+        print_note(f"{folder.name}: " * bool(sweep) + found.summary(time.monotonic() - began))
+        faults += len(found.faults)
+    if faults:
+        raise typer.Exit(FAILED)
+
+
+def _verified(folder: RunFolder) -> Verified:
+    found = Verified()
     if is_held(folder.lock):
         print_note("a worker is at work on this run: what it writes meanwhile may be told as damaged")
     for path in sorted(folder.root.rglob("*")):
@@ -189,11 +205,13 @@ def verify_run(run: RunName, runs_dir: RunsDir) -> None:
     faults = [*_faults_of_form(folder), *_faults_of_events(folder), *_faults_of_images(folder)]
     # Of a damaged file it need not be said again that it holds nothing.
     found.faults += [fault for fault in faults if folder.root / fault.where not in found.damaged]
-    for fault in found.faults:
-        print_text(escaped(f"{fault.where}: {fault.what}" if fault.where else fault.what))
-    print_note(found.summary(time.monotonic() - began))
-    if found.faults:
-        raise typer.Exit(FAILED)
+    if folder.manifest.exists() and folder.manifest not in found.without:  # of a version that has checksums
+        # A person may write the notes, the set that a run starts from was made elsewhere, and previews are only shown.
+        never = (folder.notes, folder.start_set)
+        bare = [path for path in found.without if path not in never and path.parent != folder.previews]
+        names, told = [os.path.relpath(path, folder.root) for path in bare], {fault.where for fault in found.faults}
+        found.faults += [Fault("it has no checksum any more", name) for name in names if name not in told]
+    return found
 
 
 def _faults_of_form(folder: RunFolder) -> Iterator[Fault]:
@@ -206,7 +224,7 @@ def _faults_of_form(folder: RunFolder) -> Iterator[Fault]:
         yield Fault("it is missing, and the run has begun", folder.data.name)
     if not folder.metrics.exists():
         return
-    if not folder.distilled.exists():
+    if not folder.distilled.is_file():
         yield Fault("it is missing, and the run has metrics", "result/distilled.safetensors")
     if metrics := readable_metrics(folder):
         yield from sound_metrics(metrics)[1]

@@ -64,6 +64,7 @@ class RunState:
     reading: e.DeviceReading | None = None
     readings: ReadingHistory = field(default_factory=ReadingHistory)
     warnings: list[e.Warned] = field(default_factory=list)
+    lacks_lines: bool = False  # some could not be read
     failures: tuple[e.RunBroke, ...] = ()
     choices: tuple[e.Chosen, ...] = ()
     recoveries: tuple[e.Recovered, ...] = ()
@@ -133,6 +134,7 @@ class RunState:
     def apply(self, item: e.Stamped | e.Warned) -> None:
         """Takes in one item of a feed."""
         if isinstance(item, e.Warned):
+            self.lacks_lines = True
             self._warn(item)
             return
         try:
@@ -322,7 +324,7 @@ def lost_result(folder: RunFolder) -> Fault | None:
     """
     hint, path, what = f"`ltdd-tui resume {folder.cli_name}` writes it anew", folder.metrics, ""
     if readable_metrics(folder):
-        path, what = folder.distilled, "" if folder.distilled.exists() else "the file is missing"
+        path, what = folder.distilled, "" if folder.distilled.is_file() else "the file is missing"
     else:
         try:
             read_sealed_json(path)
@@ -330,7 +332,7 @@ def lost_result(folder: RunFolder) -> Fault | None:
         except FileNotFoundError:
             what = "the file is missing"
         except (OSError, ValueError) as error:
-            what = f"the metrics cannot be read: {error}"
+            what = f"the metrics cannot be read: {getattr(error, 'strerror', None) or error}"
     return Fault(what, str(path), hint) if what else None
 
 

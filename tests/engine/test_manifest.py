@@ -65,14 +65,18 @@ def test_a_damaged_manifest_is_replaced(tmp_path: Path) -> None:
     assert json.loads(folder.manifest.read_text())["created"]
 
 
-def test_that_a_damaged_manifest_named_other_workers_stays_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lost", [False, True])
+def test_that_a_damaged_or_lost_manifest_named_other_workers_stays_told(tmp_path: Path, lost: bool) -> None:
     folder = RunFolder(tmp_path)
     write_manifest(folder, tiny_settings(), CPU)
     folder.checkpoint.mkdir()
-    folder.manifest.write_bytes(folder.manifest.read_bytes().replace(b"cpu", b"cpv"))
+    if lost:
+        folder.manifest.unlink()
+    else:
+        folder.manifest.write_bytes(folder.manifest.read_bytes().replace(b"cpu", b"cpv"))
     for _ in range(2):
         write_manifest(folder, tiny_settings(), CPU)
-        assert [told for told in read_manifest(folder).mixture() if "manifest.json was damaged" in told]
+        assert [told for told in read_manifest(folder).mixture() if "manifest.json was lost or damaged" in told]
 
 
 def test_another_repository_around_an_installed_package_is_not_taken_for_ours(tmp_path: Path, monkeypatch) -> None:

@@ -16,6 +16,7 @@ from torchvision.datasets import ImageFolder
 from engine.__main__ import main as worker_main
 from engine.checkpoints import load_set, save_set
 from engine.distilled import DistilledSet, load_teacher
+from engine.manifest import origin_here
 from engine.matching.synthetic import Synthetic
 from engine.pipeline import evaluate_again, keep_teacher
 from engine.results.files import write_image_folder
@@ -23,8 +24,9 @@ from engine.results.trio_readme import TrioFacts, trio_readme
 from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, Event, RunFinished
 from engine.run.folder import cache_root, folder_names
+from engine.run.manifest import Worker, change_manifest
 from engine.stages.export import export_copies
-from tests.engine.tiny_run import finish_run, tiny_context, tiny_settings
+from tests.engine.tiny_run import CPU, finish_run, tiny_context, tiny_settings
 
 
 def test_further_networks_are_added_to_metrics_and_card_and_kept_on_disk(tmp_path: Path) -> None:
@@ -48,6 +50,17 @@ def test_further_networks_are_added_to_metrics_and_card_and_kept_on_disk(tmp_pat
     assert isinstance(events[-1], RunFinished)
     files = list(context.folder.evaluations.iterdir())
     assert sorted(file.name for file in files) == ["set-000003-alexnet-0.json", "set-000003-vgg11-0.json"]
+
+
+def test_an_evaluation_of_another_origin_is_refused_where_the_same_bytes_are_promised(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = finish_run(tmp_path).folder
+    before, elsewhere = folder.metrics.read_bytes(), vars(origin_here(CPU)) | {"threads": 77}
+    change_manifest(folder, same_bytes=True, workers=[Worker(**elsewhere)])
+    assert worker_main(["evaluate", str(tmp_path), "--arch", "vgg11", "--repeats", "1", "--device", "cpu"]) == 2
+    assert "--same-bytes: an earlier worker of this run was of another origin" in capsys.readouterr().err
+    assert folder.metrics.read_bytes() == before
 
 
 def test_more_networks_of_the_runs_own_kind_replace_final(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import struct
 from collections.abc import Callable
@@ -121,6 +122,21 @@ def test_the_experts_of_a_run_whose_settings_were_edited_are_used(
     assert "what it uses is not known" in command("cache", "prune", "--unused", "--dry-run").err
 
 
+def test_the_experts_of_a_sweeps_cells_are_used_and_a_link_goes_without_what_it_leads_to(
+    command: Callable, cache: Path, runs_dir: Path, tmp_path: Path
+) -> None:
+    (runs_dir / "many" / "seed0").mkdir(parents=True)
+    (runs_dir / "many" / "sweep.yaml").write_text("preset: quickstart\ngrid: {seed: [0]}\n")
+    (runs_dir / "own" / "config.yaml").rename(runs_dir / "many" / "seed0" / "config.yaml")
+    found = {entry["path"]: entry["runs"] for entry in json.loads(command("cache", "list", "--json").out)}
+    assert found[str(cache / "experts" / "used")] == ["many/seed0"]
+    (tmp_path / "elsewhere").mkdir()
+    (cache / "experts" / "link").symlink_to(tmp_path / "elsewhere")
+    command("cache", "prune", "--to", "0")
+    assert not os.path.lexists(cache / "experts" / "link") and (tmp_path / "elsewhere").is_dir()
+    assert not (cache / "experts" / "old").exists(), "what comes after it goes too"
+
+
 def test_nothing_is_pruned_without_a_choice(command: Callable, cache: Path) -> None:
     told = command("cache", "prune")
     assert told.code == 2 and "--older-than DAYS" in told.err and len(cache_entries(cache)) == 5
@@ -168,6 +184,11 @@ def flipped(content: bytes) -> bytes:
         ("result/distilled.safetensors", flipped, "damaged: its content does not match its checksum"),
         ("result/distilled.safetensors", None, "it is missing, and the run has metrics"),
         ("result/metrics.json", flipped, "damaged: its content does not match its checksum"),
+        (
+            "result/metrics.json",
+            lambda content: re.sub(rb'"checksum": "[^"]*",', b"", content),
+            "it has no checksum any more",
+        ),
         ("result/grid.png", lambda content: content[:-40], "damaged: "),
         ("previews/000000.json", lambda content: b"{", "damaged: "),
         ("events.jsonl", lambda content: b"?\n" + content, "1 lines are no events, the first is line 1"),
@@ -208,6 +229,20 @@ def test_damage_in_a_run_is_named(
     assert told.code == (name is not None) and says in told.out + told.err
     lines = [line for line in told.out.splitlines() if name and name in line]
     assert name is None or (len(lines) == 1 and says in lines[0]), told.out
+
+
+def test_a_sweep_is_verified_run_by_run_and_what_is_no_file_is_told(
+    command: Callable, whole: Path, runs_dir: Path
+) -> None:
+    for name in ("a", "b"):
+        shutil.copytree(whole, runs_dir / "many" / name)
+    (runs_dir / "many" / "sweep.yaml").write_text("preset: quickstart\ngrid: {seed: [0]}\n")
+    path = runs_dir / "many" / "b" / "result" / "distilled.safetensors"
+    path.unlink()
+    os.mkfifo(path)
+    told = command("verify", "many")
+    assert told.code == 1 and told.out.startswith("b/result/distilled.safetensors: it is no file\n")
+    assert "a: " in told.err and "0 faults" in told.err
 
 
 @pytest.mark.parametrize("folder", KEPT, ids=lambda path: path.name)
