@@ -153,7 +153,9 @@ def _compiler_version() -> str:
 
 def record_worker(context: Context) -> None:
     """Adds this worker to those that made the run: from here on it writes into the run folder."""
-    here, workers = origin_here(context.device), read_manifest(context.folder).workers
+    here, manifest = origin_here(context.device), read_manifest(context.folder)
+    # A finished run of an older version, which is evaluated, names its last worker alone.
+    workers = manifest.made_by if context.folder.metrics.exists() else manifest.workers
     own = Worker(**vars(here), began=_now(), host=os.uname().nodename, commit=commit())
     note(context.folder, workers=[*workers, own])
 
@@ -163,7 +165,7 @@ def check_workers(context: Context) -> None:
     manifest, here = read_manifest(context.folder), origin_here(context.device)
     if not {*manifest.forms.values()} - {"eager"}:
         here = here.model_copy(update={"compiler": None})  # it had no part in the run
-    others = [differences for worker in manifest.workers if (differences := worker.differences(here))]
+    others = [differences for worker in manifest.made_by if (differences := worker.differences(here))]
     if others:
         _tell(context, f"an earlier worker of this run was of another origin: {listed(others[-1])}")
 

@@ -16,15 +16,15 @@ from torchvision.datasets import ImageFolder
 from engine.__main__ import main as worker_main
 from engine.checkpoints import load_set, save_set
 from engine.distilled import DistilledSet, load_teacher
-from engine.manifest import origin_here
+from engine.manifest import origin_here, record_worker
 from engine.matching.synthetic import Synthetic
 from engine.pipeline import evaluate_again, keep_teacher
 from engine.results.files import write_image_folder
 from engine.results.trio_readme import TrioFacts, trio_readme
 from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, Event, RunFinished
-from engine.run.folder import cache_root, folder_names
-from engine.run.manifest import Worker, change_manifest
+from engine.run.folder import cache_root, folder_names, write_json
+from engine.run.manifest import Worker, change_manifest, read_manifest
 from engine.stages.export import export_copies
 from tests.engine.tiny_run import CPU, finish_run, tiny_context, tiny_settings
 
@@ -61,6 +61,10 @@ def test_an_evaluation_of_another_origin_is_refused_where_the_same_bytes_are_pro
     assert worker_main(["evaluate", str(tmp_path), "--arch", "vgg11", "--repeats", "1", "--device", "cpu"]) == 2
     assert "--same-bytes: an earlier worker of this run was of another origin" in capsys.readouterr().err
     assert folder.metrics.read_bytes() == before
+    # One of an older version lists no workers: what it says of the last one is not lost.
+    write_json(folder.manifest, vars(origin_here(CPU)) | {"threads": 77})
+    record_worker(tiny_context(tmp_path, tiny_settings()))
+    assert [worker.threads for worker in read_manifest(folder).workers] == [77, torch.get_num_threads()]
 
 
 def test_more_networks_of_the_runs_own_kind_replace_final(tmp_path: Path) -> None:
