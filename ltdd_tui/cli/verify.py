@@ -206,7 +206,7 @@ def _verified(folder: RunFolder) -> Verified:
     # Of a damaged file it need not be said again that it holds nothing.
     found.faults += [fault for fault in faults if folder.root / fault.where not in found.damaged]
     if folder.manifest.exists() and folder.manifest not in found.without:  # of a version that has checksums
-        # A person may write the notes, the set that a run starts from was made elsewhere, and previews are only shown.
+        # A person may write the notes, a set that a run starts from was made elsewhere, and previews are only shown.
         never = (folder.notes, folder.start_set)
         bare = [path for path in found.without if path not in never and path.parent != folder.previews]
         names, told = [os.path.relpath(path, folder.root) for path in bare], {fault.where for fault in found.faults}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from engine.run.errors import InputError
-from engine.run.folder import JSON_OBJECT, RunFolder, read_typed, write_json
+from engine.run.folder import LARGEST_JSON_BYTES, RunFolder, write_json
+from engine.run.regular_files import read_regular
 
 # No space and no comma: the command line, the dialog and the filter separate tags by them.
 TAG = re.compile(r"[\w./+-]{1,40}")
@@ -24,12 +27,21 @@ class Notes:
 
 def read_notes(path: Path) -> Notes:
     """What a notes.json holds; nothing where it is missing or holds something else, and never an error."""
-    content = read_typed(path, JSON_OBJECT) or {}
+    content = _content(path) or {}
     tags, note = content.get("tags"), content.get("note")
     return Notes(
         tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else (),
         note if isinstance(note, str) else "",
     )
+
+
+def _content(path: Path) -> dict[str, Any] | None:
+    """What the file holds, whatever its checksum says: a person may have edited it, which only `verify` tells."""
+    try:
+        content = json.loads(read_regular(path, LARGEST_JSON_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def parse_tags(texts: Iterable[str]) -> tuple[str, ...]:
@@ -45,10 +57,10 @@ def write_notes(folder: RunFolder, notes: Notes) -> None:
 
     A damaged file is left as it is: somebody wrote it by hand.
     """
-    if folder.notes.exists() and read_typed(folder.notes, JSON_OBJECT) is None:
+    if folder.notes.exists() and _content(folder.notes) is None:
         raise InputError("the notes are damaged", str(folder.notes), "mend it, or delete it")
     try:
-        write_json(folder.notes, asdict(notes))  # without a checksum, so that a person can edit it
+        write_json(folder.notes, asdict(notes), sealed=True)
     except OSError as error:
         raise InputError(f"the notes cannot be written: {error.strerror}", str(folder.notes)) from None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.run.errors import InputError
-from engine.run.folder import RunFolder
+from engine.run.folder import RunFolder, verify_file
 from ltdd_tui.runs.filter import parse
 from ltdd_tui.runs.index import RunIndex, overview
 from ltdd_tui.runs.notes import Notes, parse_tags, read_notes, retagged, write_notes
@@ -27,6 +27,10 @@ def test_what_was_noted_is_read_again_and_stands_in_the_list(run: RunFolder) -> 
     assert index.listed[0].run.tags == ()
     write_notes(run, Notes(("paper", "010"), "for table 2: ±"))
     assert read_notes(run.notes) == Notes(("paper", "010"), "for table 2: ±")
+    assert verify_file(run.notes), "it has a checksum"
+    run.notes.write_text(run.notes.read_text().replace("paper", "by hand"))
+    assert read_notes(run.notes).tags == ("by hand", "010"), "a person may edit it"
+    write_notes(run, Notes(("paper", "010"), "for table 2: ±"))
     index.look()
     assert index.listed[0].run.tags == ("paper", "010") and index.listed[0].run.note == "for table 2: ±"
 
