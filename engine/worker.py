@@ -23,10 +23,10 @@ from engine.manifest import check_workers, estimated_seconds, write_manifest
 from engine.queue import emit_faults, wait_for
 from engine.resume import refuse_changed_settings
 from engine.run.device_profiles import device_for
-from engine.run.errors import Fault, LtddError, SettingsError, Stopped
+from engine.run.errors import Fault, LtddError, SettingsError, Stopped, listed
 from engine.run.estimate import estimate_for_manifest
-from engine.run.event_log import EventLog
-from engine.run.events import Emit, RunBroke, RunStarted, RunStopped, Warned
+from engine.run.event_log import EventLog, told_since_start
+from engine.run.events import Emit, Evaluated, RunBroke, RunStarted, RunStopped, Warned
 from engine.run.folder import RunFolder, clear_temporaries, evaluations_root
 from engine.run.manifest import refuse_newer
 from engine.run.presets import DeletedSettingWarning, load_preset
@@ -52,7 +52,23 @@ def do_run(
     with joined() as gang, shared_cores(context.device):
         gang.refuse_unequal_shares(context.settings.trajectories)
         log.emit(_run_started(context))
+        _tell_lost_evaluations(context, log)
         pipeline.run(replace(context, gang=gang))
+
+
+def _tell_lost_evaluations(context: Context, log: EventLog) -> None:
+    """Emits Warned where a result is made anew to which `evaluate` has added more than the settings ask for."""
+    own, folder = context.settings.evaluate, context.folder
+    events = told_since_start(folder.events, Evaluated) if folder.result.exists() else []
+    lost = {
+        f"`ltdd-tui evaluate {folder.cli_name} --arch {event.arch} --labels {event.labels} --repeats {event.repeats}`"
+        for event in events
+        if event.subject == "final"
+        and (event.repeats > own.repeats or event.arch not in own.arch or event.labels not in own.labels)
+    }
+    if lost:
+        what = "the result is made anew, without what evaluations have added to it"
+        log.emit(Warned(what, f"their networks are kept: {listed(sorted(lost))}"))
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,18 +14,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from engine import pipeline
 from engine.__main__ import main
 from engine.context import Context
 from engine.resume import load_run_data
 from engine.run import datasets
 from engine.run.errors import InputError
-from engine.run.event_log import EventLog
+from engine.run.event_log import EventLog, told_since_start
 from engine.run.events import DataReady, Event, RunStarted, Warned
 from engine.run.folder import RunFolder
 from engine.run.presets import dump
 from engine.run.settings import RunSettings
 from ltdd_tui.runs.live import replayed
-from tests.engine.tiny_run import tiny_context, tiny_settings
+from tests.engine.tiny_run import figures, tiny_context, tiny_settings
 
 COUNTS = {"cat": 6, "dog": 4, "fox": 3}
 
@@ -216,3 +218,20 @@ def test_files_that_are_held_out_are_listed_in_the_run_folder(images: Path, tmp_
     listed = context.folder.held_out.read_text().splitlines()
     assert [line.split("/")[1] for line in listed] == ["cat", "dog", "fox"]
     assert all((images / line).is_file() for line in listed)
+
+
+def test_what_evaluations_have_added_is_told_where_the_result_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "run", lambda _: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # the worker takes signals
+    folder = RunFolder(tmp_path)
+    folder.config.write_text("evaluate: {arch: [convnet], repeats: 2}\n")
+    folder.result.mkdir()
+    folder.checkpoint.mkdir()
+    with EventLog(folder.events) as log:
+        for event in (figures("final", 3), figures("final", 3, arch="vgg11"), figures("random", None, arch="vgg11")):
+            log.emit(event)
+    assert main(["run", str(tmp_path), "--device", "cpu"]) == 0
+    told = [event.hint for event in told_since_start(folder.events, Warned) if "made anew" in event.message]
+    assert len(told) == 1 and told[0].count("--arch") == 1 and "--arch vgg11 --labels stored --repeats 2`" in told[0]
