@@ -205,13 +205,20 @@ def _verified(folder: RunFolder) -> Verified:
     faults = [*_faults_of_form(folder), *_faults_of_events(folder), *_faults_of_images(folder)]
     # Of a damaged file it need not be said again that it holds nothing.
     found.faults += [fault for fault in faults if folder.root / fault.where not in found.damaged]
-    if folder.manifest.exists() and folder.manifest not in found.without:  # of a version that has checksums
+    if _began_with_checksums(folder):
         # A person may write the notes, a set that a run starts from was made elsewhere, and previews are only shown.
         never = (folder.notes, folder.start_set)
         bare = [path for path in found.without if path not in never and path.parent != folder.previews]
         names, told = [os.path.relpath(path, folder.root) for path in bare], {fault.where for fault in found.faults}
         found.faults += [Fault("it has no checksum any more", name) for name in names if name not in told]
     return found
+
+
+def _began_with_checksums(folder: RunFolder) -> bool:
+    """Whether the run began with a version whose files all have checksums: one that it resumed later has older ones."""
+    with contextlib.suppress(OSError), open_regular(folder.events) as file:
+        return b',"crc32":"' in file.readline(LARGEST_JSON_BYTES)
+    return False
 
 
 def _faults_of_form(folder: RunFolder) -> Iterator[Fault]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from engine.run import regular_files
-from engine.run.checksums import sealed_json, sealed_safetensors
+from engine.run.checksums import sealed_json, sealed_line, sealed_safetensors
 from engine.run.expert_cache import about_representation
 from engine.run.folder import RunFolder, exclusive, write_atomically, write_json
 from engine.run.manifest import DataRecord, Worker, change_manifest
@@ -161,6 +161,8 @@ def test_damage_in_the_cache_is_named_and_removed_on_demand(command: Callable, c
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run whose set has a checksum, with each kind of JSON file."""
     folder = record(tmp_path_factory.mktemp("runs") / "whole", "done", 20)
+    lines = folder.events.read_text().splitlines()
+    folder.events.write_text("".join(f"{sealed_line(line)}\n" for line in lines))
     write_atomically(folder.distilled, EXPERT)
     write_json(folder.metrics, json.loads(folder.metrics.read_text()), sealed=True)
     worker = Worker(device="cpu", device_name="Xeon", threads=1)
