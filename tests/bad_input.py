@@ -916,7 +916,7 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
         ),
         BadInput(
             "ltdd-tui tag mine paper",
-            "error: runs/mine/notes.json: the notes are damaged\nhint: mend it without its checksum, or delete it",
+            "error: runs/mine/notes.json: the notes are damaged\nhint: mend it, or delete it",
             files={"runs/mine/config.yaml": "{}", "runs/mine/notes.json": "{"},
         ),
         BadInput("ltdd-tui runs --csv --json", "error: runs: only one of --json, --csv and --markdown can be printed"),

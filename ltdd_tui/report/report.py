@@ -66,6 +66,8 @@ class Subject:
                 state, failures = run.view.state, run.view.state.failures
                 if failures:
                     why = _fault(Fault(failures[-1].what, failures[-1].where))
+                elif damage := run.view.damage:
+                    why = f"{Path(damage.where).name}: {damage.what}"
                 elif state.status == "done":
                     why = "its final accuracy is no number"
                 elif state.status == "crashed":

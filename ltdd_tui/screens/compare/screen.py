@@ -159,7 +159,8 @@ class CompareScreen(Screen[None]):
 
     def on_tabs_tab_activated(self, event: Tabs.TabActivated) -> None:
         names = [f"to-{panel.NAME}" for panel in self._panels]
-        if event.tab.id in names:
+        # A screen that is left may still be told of tabs that are gone.
+        if event.tab.id in names and event.tab.is_attached:
             self.action_go(names.index(event.tab.id))
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:

@@ -223,7 +223,7 @@ def test_a_folder_that_cannot_be_written_costs_one_line(
     ("damaged", "mean", "why"),
     [
         (["config.yaml"], MEAN + 3, []),
-        (["events.jsonl"], MEAN + 3, ["a line that is no event was skipped"]),
+        (["events.jsonl"], MEAN + 3, ["events.jsonl: it holds no start of the run"]),
         (["manifest.json", "previews/000020.png", "result/confusion.json"], MEAN + 2.5, []),
     ],
 )
