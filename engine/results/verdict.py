@@ -247,7 +247,8 @@ def _in_better_regimes(final: Measured, images: float, metrics: MetricsJson) -> 
     first = metrics.get("labels") or "stored"
     regimes = (metrics.get("regimes") or {}).items()
     named = [("", labels, (own or {}).get("final"), "") for labels, own in regimes if labels != first]
-    others = [own for own in _with_errors([*named, ("", first, metrics.get("final"), "")], metrics)[:-1]]
+    # With the first one, whose spread stands in for that of a single network; it comes last.
+    others = _with_errors([*named, ("", first, metrics.get("final"), "")], metrics)[:-1]
     better = [
         f"with {own.name} labels {final.name} has {own.accuracy} %"
         for own in others
