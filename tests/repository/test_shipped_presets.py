@@ -303,5 +303,20 @@ def test_own_presets_have_no_published_accuracy(name: str) -> None:
     assert "ours" in text_of(name)
 
 
+def test_experts_of_the_laptop_train_about_as_far_as_those_of_the_paper() -> None:
+    """In learning rate times steps; far longer ones label worse (docs/log.md)."""
+    images, draws = 12_406, 10 * 5_000
+
+    def distances(name: str) -> tuple[float, float]:
+        experts, classifiers = settings_of(name).experts, settings_of(name).classifier_experts
+        return (
+            experts.epochs * images / experts.batch_size * experts.learning_rate,
+            classifiers.epochs * draws / classifiers.batch_size * classifiers.learning_rate,
+        )
+
+    published, own = distances("cifar10-lt-if100-ipc10"), distances("cifar10-lt-if100-ipc10-laptop")
+    assert own == pytest.approx(published, rel=0.25)
+
+
 def test_the_digits_preset_augments_without_flips() -> None:
     assert "flip" not in settings_of("quickstart").dataset.augmentation
