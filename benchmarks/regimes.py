@@ -3,7 +3,8 @@
 Ours, random images and confident ones run at three seeds with five networks, the others at one seed with three. All
 have the same teacher. The methods that take or make real images without labels of their own are given the teacher's.
 Finished runs are taken as they are, unfinished ones are resumed. Writes benchmarks/results/regimes-<preset>.json after
-each run, and prints the table as Markdown.
+each run, and prints the table as Markdown. Rows of other methods and seeds stay in the file, so that a table may be
+made in parts, on several machines: each row names its commit and device.
 """
 
 from __future__ import annotations
@@ -37,14 +38,17 @@ def main() -> None:
     arguments.add_argument("--methods", default=",".join(method for method in METHODS if method != "imported"))
     options = arguments.parse_args()
     path = RESULTS / f"regimes-{options.preset}.json"
-    rows: list[dict[str, Any]] = []
     for method, seed in _runs(options):
-        rows.append(_row(options, method, seed))
+        row = _row(options, method, seed)
+        # Read anew each time: another process may have added rows meanwhile.
+        earlier = json.loads(path.read_text())["rows"] if path.exists() else []
+        others = [one for one in earlier if (one["method"], one["seed"]) != (method, seed)]
+        rows = sorted([*others, row], key=lambda one: (list(METHODS).index(one["method"]), one["seed"]))
         command = repeated("python -m benchmarks.regimes", [options.preset], options)
         record = {"name": path.stem, "preset": options.preset, "command": command, "rows": rows}
         RESULTS.mkdir(exist_ok=True)
         path.write_text(json.dumps(record, indent=1) + "\n")
-    print("\n".join(table(rows)))
+    print("\n".join(table(json.loads(path.read_text())["rows"])))
 
 
 def _runs(options: argparse.Namespace) -> list[tuple[str, int]]:
