@@ -24,7 +24,7 @@ MORE_SEEDS = ("ltdd-plus", "random", "confident", "ltdd")
 EVERY_METHOD = ["evaluate.labels=stored,hard,online", "teacher.kind=classifier_experts", "teacher.temperature=2"]
 # What suits each method, where the preset's values are those of trajectory matching. Distribution matching is published
 # with 20,000 iterations at a constant rate, without ZCA, which here stays as it is for all methods.
-MADE_BY = ("experts", "classifier_experts", "teacher", "initialize", "distill")
+MADE_BY = ("teacher", "initialize", "distill")
 OWN: dict[str, list[str]] = {
     method: ["matching.iterations=1000", "matching.rate_decay=none", "evaluate.every=1000", "evaluate.batch_size=256"]
     for method in ("dm", "idm")
@@ -88,7 +88,7 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     """Markdown lines, a method a row: accuracy in percent in each regime.
 
     Of one seed the mean and standard deviation over networks; of several the mean and standard deviation over the
-    seeds' means. Seconds are of experts, teacher, start and distillation, as far as they were not in the cache.
+    seeds' means. Seconds are of teacher, start and distillation; experts are shared, and trained by whichever run is first.
     """
     lines = [
         f"| method | seeds x networks | {' | '.join(REGIMES)} | teacher | bytes: images (8 bits), labels | seconds |",
