@@ -88,7 +88,8 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     """Markdown lines, a method a row: accuracy in percent in each regime.
 
     Of one seed the mean and standard deviation over networks; of several the mean and standard deviation over the
-    seeds' means. Seconds are of teacher, start and distillation; experts are shared, and trained by whichever run is first.
+    seeds' means. Seconds are of teacher, start and distillation: experts are shared, and trained by whichever run is
+    the first.
     """
     lines = [
         f"| method | seeds x networks | {' | '.join(REGIMES)} | teacher | bytes: images (8 bits), labels | seconds |",
