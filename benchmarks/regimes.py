@@ -22,9 +22,9 @@ from engine.run.methods import METHODS
 REGIMES = ("hard", "stored", "online")
 MORE_SEEDS = ("ltdd-plus", "random", "confident", "ltdd")
 EVERY_METHOD = ["evaluate.labels=stored,hard,online", "teacher.kind=classifier_experts", "teacher.temperature=2"]
+MADE_BY = ("teacher", "initialize", "distill")
 # What suits each method, where the preset's values are those of trajectory matching. Distribution matching is published
 # with 20,000 iterations at a constant rate, without ZCA, which here stays as it is for all methods.
-MADE_BY = ("teacher", "initialize", "distill")
 OWN: dict[str, list[str]] = {
     method: ["matching.iterations=1000", "matching.rate_decay=none", "evaluate.every=1000", "evaluate.batch_size=256"]
     for method in ("dm", "idm")
