@@ -1,7 +1,8 @@
-"""The table of methods on one preset: python benchmarks/methods.py PRESET [--seed S ...] [--set a.b=c ...]
+"""The table of methods on one preset: python -m benchmarks.methods PRESET [--methods a,b] [--set a.b=c ...]
 
 Runs ltdd, ed, dam and datm with the same settings (the experts are trained once and shared), and writes final, best,
-random, initialization and the experts' accuracy to benchmarks/results/methods-<preset>.json, with what it was run on.
+random, initialization and the experts' accuracy to benchmarks/results/methods-<preset>.json after each run, with what
+it was run on. Rows of other methods and seeds stay in the file.
 """
 
 from __future__ import annotations
@@ -13,25 +14,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.record import RESULTS
+from engine.run.methods import METHODS
 from engine.run.presets import load_preset
 
-METHODS = ["ltdd", "ed", "dam", "datm"]
-RESULTS = Path(__file__).parent / "results"
 FIGURES = ["random", "initialization", "final", "best"]
 
 
 def main() -> None:
     """Runs every method at every seed, one after another, and prints the table as Markdown."""
-    options = parser(__doc__, seeds=[0]).parse_args()
-    rows = [_run(options, method, seed) for seed in options.seed for method in METHODS]
-    record = {
-        "name": f"methods-{options.preset}",
-        "preset": options.preset,
-        "command": repeated("python benchmarks/methods.py", [options.preset], options),
-        "rows": rows,
-    }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"methods-{options.preset}.json").write_text(json.dumps(record, indent=1) + "\n")
+    arguments = parser(__doc__, seeds=[0])
+    arguments.add_argument("--methods", default="ltdd,ed,dam,datm")
+    options = arguments.parse_args()
+    command = repeated("python -m benchmarks.methods", [options.preset], options)
+    rows: list[dict[str, Any]] = []
+    for seed in options.seed:
+        for method in options.methods.split(","):
+            rows = keep_row(f"methods-{options.preset}", options.preset, command, _run(options, method, seed))
     print("\n".join(table(rows)))
 
 
@@ -97,6 +96,18 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
             f" {sum(row['stage_seconds'].values()) / 60:.1f} |"
         )
     return lines
+
+
+def keep_row(name: str, preset: str, command: str, row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Writes a run's row to benchmarks/results/<name>.json in place of its older one; returns all rows, by method."""
+    path = RESULTS / f"{name}.json"
+    # Read anew each time: another process may have added rows meanwhile.
+    earlier = json.loads(path.read_text())["rows"] if path.exists() else []
+    others = [one for one in earlier if (one["method"], one["seed"]) != (row["method"], row["seed"])]
+    rows = sorted([*others, row], key=lambda one: (list(METHODS).index(one["method"]), one["seed"]))
+    RESULTS.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"name": name, "preset": preset, "command": command, "rows": rows}, indent=1) + "\n")
+    return rows
 
 
 def repeated(program: str, words: list[str], options: argparse.Namespace) -> str:

@@ -15,8 +15,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.methods import finished, parser, repeated
-from benchmarks.record import RESULTS
+from benchmarks.methods import finished, keep_row, parser, repeated
 from engine.run.methods import METHODS
 
 REGIMES = ("hard", "stored", "online")
@@ -37,18 +36,11 @@ def main() -> None:
     # An imported set is not made here.
     arguments.add_argument("--methods", default=",".join(method for method in METHODS if method != "imported"))
     options = arguments.parse_args()
-    path = RESULTS / f"regimes-{options.preset}.json"
+    command = repeated("python -m benchmarks.regimes", [options.preset], options)
+    rows: list[dict[str, Any]] = []
     for method, seed in _runs(options):
-        row = _row(options, method, seed)
-        # Read anew each time: another process may have added rows meanwhile.
-        earlier = json.loads(path.read_text())["rows"] if path.exists() else []
-        others = [one for one in earlier if (one["method"], one["seed"]) != (method, seed)]
-        rows = sorted([*others, row], key=lambda one: (list(METHODS).index(one["method"]), one["seed"]))
-        command = repeated("python -m benchmarks.regimes", [options.preset], options)
-        record = {"name": path.stem, "preset": options.preset, "command": command, "rows": rows}
-        RESULTS.mkdir(exist_ok=True)
-        path.write_text(json.dumps(record, indent=1) + "\n")
-    print("\n".join(table(json.loads(path.read_text())["rows"])))
+        rows = keep_row(f"regimes-{options.preset}", options.preset, command, _row(options, method, seed))
+    print("\n".join(table(rows)))
 
 
 def _runs(options: argparse.Namespace) -> list[tuple[str, int]]:

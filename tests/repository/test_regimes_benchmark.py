@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import regimes
+from benchmarks import methods, regimes
 from benchmarks.regimes import MORE_SEEDS, REGIMES, overrides, table
 from engine.run.methods import METHODS
 from engine.run.presets import load_preset
@@ -45,7 +45,7 @@ def test_several_seeds_have_the_spread_of_their_means_and_one_seed_that_of_its_n
 
 def test_a_table_can_be_made_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     accuracy = {"dm": 30.0, "random": 20.0, "ltdd-plus": 40.0}
-    monkeypatch.setattr(regimes, "RESULTS", tmp_path)
+    monkeypatch.setattr(methods, "RESULTS", tmp_path)
     monkeypatch.setattr(regimes, "_row", lambda options, method, seed: row(method, seed, accuracy[method] + seed))
 
     def run(*words: str) -> list[tuple[str, int, float]]:
