@@ -32,9 +32,10 @@ def main() -> None:
     key, _, values = options.setting.partition("=")
     rows = [_row(options, key, value, seed) for seed in options.seed for value in values.split(",")]
     own = {value: [row for row in rows if row["value"] == value] for value in values.split(",")}
+    words = [options.preset, options.setting, "--seed", *map(str, options.seed)]
     record = {
         "name": f"effect-{options.preset}-{key}",
-        "command": repeated("python -m benchmarks.effect", [options.preset, options.setting], options),
+        "command": repeated("python -m benchmarks.effect", words, options.overrides),
         "preset": options.preset,
         "setting": key,
         "rows": rows,

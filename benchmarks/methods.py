@@ -26,11 +26,10 @@ def main() -> None:
     arguments = parser(__doc__, seeds=[0])
     arguments.add_argument("--methods", default="ltdd,ed,dam,datm")
     options = arguments.parse_args()
-    command = repeated("python -m benchmarks.methods", [options.preset], options)
     rows: list[dict[str, Any]] = []
     for seed in options.seed:
         for method in options.methods.split(","):
-            rows = keep_row(f"methods-{options.preset}", options.preset, command, _run(options, method, seed))
+            rows = keep_row(f"methods-{options.preset}", "benchmarks.methods", options, _run(options, method, seed))
     print("\n".join(table(rows)))
 
 
@@ -72,6 +71,8 @@ def _row(metrics: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
         row[figure] = {
             key: metrics[figure].get(key) for key in ("accuracy_mean", "accuracy_std", "iteration", "groups")
         }
+    if teacher := metrics.get("teacher"):
+        row["teacher_mean_logits"] = teacher["mean_logits"]["accuracy_mean"]
     row["experts"] = {
         kind: figures and {key: figures[key] for key in ("accuracy_mean", "accuracy_std", "groups")}
         for kind, figures in metrics["experts"].items()
@@ -98,23 +99,26 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def keep_row(name: str, preset: str, command: str, row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Writes a run's row to benchmarks/results/<name>.json in place of its older one; returns all rows, by method."""
-    path = RESULTS / f"{name}.json"
+def keep_row(name: str, module: str, options: argparse.Namespace, row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Writes a run's row, with its command, to benchmarks/results/<name>.json in place of its older one.
+
+    Returns all rows, in the order of methods and seeds.
+    """
+    path, words = RESULTS / f"{name}.json", [options.preset, "--methods", row["method"], "--seed", str(row["seed"])]
+    row |= {"command": repeated(f"python -m {module}", words, options.overrides)}
     # Read anew each time: another process may have added rows meanwhile.
     earlier = json.loads(path.read_text())["rows"] if path.exists() else []
     others = [one for one in earlier if (one["method"], one["seed"]) != (row["method"], row["seed"])]
     rows = sorted([*others, row], key=lambda one: (list(METHODS).index(one["method"]), one["seed"]))
     RESULTS.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"name": name, "preset": preset, "command": command, "rows": rows}, indent=1) + "\n")
+    path.write_text(json.dumps({"name": name, "preset": options.preset, "rows": rows}, indent=1) + "\n")
     return rows
 
 
-def repeated(program: str, words: list[str], options: argparse.Namespace) -> str:
-    """The command that makes the table again, without this machine's paths."""
-    shown = ["dataset.path=..." if text.startswith("dataset.path=") else text for text in options.overrides]
-    seeds = ["--seed", *map(str, options.seed)]
-    return " ".join([program, *words, *seeds, *(f"--set {text}" for text in shown)])
+def repeated(program: str, words: list[str], overrides: list[str]) -> str:
+    """The command that makes it again, without this machine's paths."""
+    shown = ["dataset.path=..." if text.startswith("dataset.path=") else text for text in overrides]
+    return " ".join([program, *words, *(f"--set {text}" for text in shown)])
 
 
 if __name__ == "__main__":

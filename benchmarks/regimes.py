@@ -4,7 +4,7 @@ Ours, random images and confident ones run at three seeds with five networks, th
 have the same teacher. The methods that take or make real images without labels of their own are given the teacher's.
 Finished runs are taken as they are, unfinished ones are resumed. Writes benchmarks/results/regimes-<preset>.json after
 each run, and prints the table as Markdown. Rows of other methods and seeds stay in the file, so that a table may be
-made in parts, on several machines: each row names its commit and device.
+made in parts, on several machines: each row names its command, commit and device.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.methods import finished, keep_row, parser, repeated
+from benchmarks.methods import finished, keep_row, parser
 from engine.run.methods import METHODS
 
 REGIMES = ("hard", "stored", "online")
 MORE_SEEDS = ("ltdd-plus", "random", "confident", "ltdd")
 EVERY_METHOD = ["evaluate.labels=stored,hard,online", "teacher.kind=classifier_experts", "teacher.temperature=2"]
-MADE_BY = ("teacher", "initialize", "distill")
+MADE_BY = ("teacher", "initialize", "validation", "distill")
 # What suits each method, where the preset's values are those of trajectory matching. Distribution matching is published
 # with 20,000 iterations at a constant rate, without ZCA, which here stays as it is for all methods.
 OWN: dict[str, list[str]] = {
@@ -36,10 +36,9 @@ def main() -> None:
     # An imported set is not made here.
     arguments.add_argument("--methods", default=",".join(method for method in METHODS if method != "imported"))
     options = arguments.parse_args()
-    command = repeated("python -m benchmarks.regimes", [options.preset], options)
     rows: list[dict[str, Any]] = []
     for method, seed in _runs(options):
-        rows = keep_row(f"regimes-{options.preset}", options.preset, command, _row(options, method, seed))
+        rows = keep_row(f"regimes-{options.preset}", "benchmarks.regimes", options, _row(options, method, seed))
     print("\n".join(table(rows)))
 
 
@@ -64,7 +63,9 @@ def _row(options: argparse.Namespace, method: str, seed: int) -> dict[str, Any]:
     kept = ("method", "seed", "repeats", "settings_hash", "stage_seconds", "stored_bytes")
     row = {key: metrics[key] for key in kept}
     row |= {key: manifest[key] for key in ("commit", "versions", "device_name", "threads")}
+    # Each of its networks, and what labels: their mean logits.
     row["teacher"] = _figures(metrics["teacher"])
+    row["teacher_mean_logits"] = metrics["teacher"]["mean_logits"]["accuracy_mean"]
     row["regimes"] = {
         regime: {name: _figures(metrics["regimes"][regime][name]) for name in ("random", "initialization", "final")}
         for regime in REGIMES
@@ -80,17 +81,16 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     """Markdown lines, a method a row: accuracy in percent in each regime.
 
     Of one seed the mean and standard deviation over networks; of several the mean and standard deviation over the
-    seeds' means. Seconds are of teacher, start and distillation: experts are shared, and trained by whichever run is
-    the first.
+    seeds' means. Seconds are of teacher, start, distillation and the choice by validation images: experts are shared,
+    and trained by whichever run is the first.
     """
     lines = [
-        f"| method | seeds x networks | {' | '.join(REGIMES)} | teacher | bytes: images (8 bits), labels | seconds |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        f"| method | seeds x networks | {' | '.join(REGIMES)} | bytes: images (8 bits), labels | seconds |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for method in dict.fromkeys(row["method"] for row in rows):
         own = [row for row in rows if row["method"] == method]
         cells = [_cell([row["regimes"][regime]["final"] for row in own]) for regime in REGIMES]
-        cells.append(_cell([row["teacher"] for row in own]))
         kept = own[0]["stored_bytes"]
         cells.append(f"{kept['images_uint8']:,}, {kept['labels_float32']:,}")
         seconds = statistics.fmean(sum(row["stage_seconds"].get(stage, 0.0) for stage in MADE_BY) for row in own)

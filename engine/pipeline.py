@@ -85,9 +85,11 @@ def prepare(context: Context) -> Prepared:
     # Trained on the long tail, they are biased to its head; a decoupled method (LTDD) therefore trains the classifier
     # of each one again on class-balanced batches.
     network, representation, classifiers = train_or_load_experts(context, data)  # stages/experts.py
-    experts = last_weights(network, representation, classifiers, context.device)
+    # A method starts by the experts that it matches, whatever a teacher is made of beside them.
+    matched = classifiers if settings.traits.decoupled else []
+    experts, debiased = (last_weights(network, representation, of, context.device) for of in (matched, classifiers))
     # A debiased teacher labels images better than they can be labelled by their class (stages/teacher.py).
-    teacher = train_teacher(context, data, network, classifiers, experts) if settings.needs_teacher else None
+    teacher = train_teacher(context, data, network, classifiers, debiased) if settings.needs_teacher else None
     return Prepared(data, network, representation, classifiers, experts, teacher, imported)
 
 
@@ -122,8 +124,7 @@ def _start_of(context: Context, prepared: Prepared, teacher: Teacher | None) -> 
     """How other settings would have the run start, from the same experts and teacher."""
 
     def start_of(settings: RunSettings, data: LongTailedData) -> Synthetic:
-        own = replace(context, settings=settings)
-        return starting_set(own, data, prepared.network, prepared.experts, teacher)[0]
+        return starting_set(replace(context, settings=settings), data, prepared.network, prepared.experts, teacher)[0]
 
     return start_of
 
@@ -147,8 +148,7 @@ def run(context: Context) -> None:
     selections = plain_selections(context, data, teacher, _start_of(context, prepared, teacher))
     baselines = _evaluate_baselines(context, data, start, teacher, selections)  # stages/evaluate.py
 
-    of_classes = prepared.classifiers or prepared.representation
-    warn_of_weak_experts(of_classes, baselines[0].accuracy_mean, context.emit)
+    warn_of_weak_experts(prepared.classifiers or prepared.representation, baselines[0].accuracy_mean, context.emit)
 
     # Distillation: the synthetic images, labels and step size follow the gradient of the matching loss.
     end, validation = DistillState.at_start(start), None  # a method that does not distill ends where it starts

@@ -52,6 +52,9 @@ def test_a_table_can_be_made_in_parts(tmp_path: Path, monkeypatch: pytest.Monkey
         monkeypatch.setattr("sys.argv", ["regimes", "quickstart", *words])
         regimes.main()
         rows = json.loads((tmp_path / "regimes-quickstart.json").read_text())["rows"]
+        assert [one["command"] for one in rows] == [
+            f"python -m benchmarks.regimes quickstart --methods {one['method']} --seed {one['seed']}" for one in rows
+        ]
         return [(one["method"], one["seed"], one["teacher"]["accuracy_mean"]) for one in rows]
 
     assert run("--methods", "random,dm", "--seed", "0") == [("dm", 0, 30.0), ("random", 0, 20.0)]
