@@ -167,15 +167,19 @@ def _held_out(data: LongTailedData, seed: int) -> Tensor:
 def _on_all_images(context: Context, data: LongTailedData, repeats: int) -> Part:
     """The accuracy of networks trained on all images by plain cross-entropy: the run's own bound, or one for the score.
 
-    The latter has the epochs of a bound, but no fewer steps than a small set gets with hard labels.
+    The latter has the epochs of a bound, but no fewer steps than a small set gets with hard labels. CutMix would make
+    labels soft, so a bound that has it is none for the score.
     """
     settings, hard, bounds = context.settings, context.settings.hard, context.settings.bounds
     epochs = bounds.epochs
-    if "plain" not in bounds.losses:
+    mixed = settings.teacher.cutmix > 0
+    if mixed or "plain" not in bounds.losses:
         steps = hard.epochs * math.ceil(settings.ipc * data.num_classes / hard.batch_size)
         epochs = max(epochs, math.ceil(steps / math.ceil(len(data.train_labels) / settings.teacher.batch_size)))
     plain = bounds.model_copy(update={"losses": ("plain",), "epochs": epochs, "networks": repeats})
-    (result,) = evaluate_bounds(replace(context, settings=settings.model_copy(update={"bounds": plain})), data)
+    blocks = {"bounds": plain, "teacher": settings.teacher.model_copy(update={"cutmix": 0.0})}
+    own = replace(context, settings=settings.model_copy(update=blocks))
+    (result,) = evaluate_bounds(own, data, "unmixed-bound" if mixed else "bound")
     return _part_of(result, settings.teacher.learning_rate, searched=False)
 
 

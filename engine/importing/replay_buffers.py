@@ -36,7 +36,7 @@ EXPECTED = "a replay buffer is a list of experts, each a list of epochs, each a 
 def import_experts(path: Path, settings: RunSettings, device: torch.device, emit: Emit) -> str:
     """Converts the experts of a file, or of all replay_buffer_*.pt in a folder; returns what experts.imported takes.
 
-    They are tested on the data set of the settings and kept under a hash of the files, in a folder of their own.
+    They are tested on the data set of the settings and kept under a hash of files, data and network, in an own folder.
     Raises InputError where their layers are not those of the settings' network.
     """
     if settings.experts.network != "convnet":
@@ -46,7 +46,8 @@ def import_experts(path: Path, settings: RunSettings, device: torch.device, emit
     data = load_long_tailed(settings.dataset, settings.ipc, device, emit)
     network, _ = fresh_network(settings, data, "convnet")
     digests = {file.name: _sha256(file) for file in files}
-    store = ExpertStore(settings_hash(IMPORTED, list(digests.values()), data.fingerprint), "float32", emit)
+    made_of = list(digests.values()), data.fingerprint, network_facts(settings.experts)
+    store = ExpertStore(settings_hash(IMPORTED, *made_of), "float32", emit)
     with exclusive(store.lock, "these experts are being imported"):
         count, epochs = 0, []
         for file in files:

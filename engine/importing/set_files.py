@@ -117,7 +117,7 @@ def load_tensors(path: Path) -> Any:
             content = torch.load(path, map_location="cpu", weights_only=True)
         odd = next((odd for tensor in _tensors_in(content, set()) if (odd := _oddity(tensor))), None)
     except FileNotFoundError:
-        raise InputError("there is no such file", str(path)) from None
+        raise InputError("there is no such file", str(path), "check the path, or export the set anew") from None
     except Exception as error:
         # What torch raises for a damaged file is whatever comes up while it is read.
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno):
@@ -232,10 +232,14 @@ def _read_trio(path: Path) -> ImportedSet:
     space: StartSpace = "auto"
     if content.dtype == torch.uint8:
         images, space = images / 255, "pixels"
-    count = len(labels) if isinstance(labels, Tensor) and labels.ndim and labels.numel() else "no"
-    if labels is not None and count != len(images):
-        raise InputError(f"{count} labels for {len(images)} images", str(beside.get("labels", path)))
-    numbers, kind = _labels(labels, beside.get("labels", path))
+    labels_file = beside.get("labels", path)
+    if labels is not None and not (isinstance(labels, Tensor) and labels.ndim and labels.numel()):
+        hint = "class numbers (count,), or soft labels (count, classes)"
+        raise InputError("there is no tensor of labels in this file", str(labels_file), hint)
+    if labels is not None and len(labels) != len(images):
+        what, hint = f"{len(labels)} labels for {len(images)} images", "each image needs one: export both anew"
+        raise InputError(what, str(labels_file), hint)
+    numbers, kind = _labels(labels, labels_file)
     about: dict[str, Any] = {"form": "tensors", "labels": kind}
     # What our own export lays beside the three.
     made_with, whitening = _made_with(path.parent) if path.name == "images.pt" else {}, None
@@ -272,7 +276,11 @@ def _rate(value: Any, path: Path) -> float | None:
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= sys.float_info.max:
         given = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else shortened(repr(value))
-        raise InputError(f"the learning rate must be one number above 0, this is {given}", str(path))
+        raise InputError(
+            f"the learning rate must be one number above 0, this is {given}",
+            str(path),
+            "delete the file, and the settings' rate is taken",
+        )
     return float(value)
 
 

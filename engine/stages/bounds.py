@@ -27,8 +27,11 @@ from engine.training.long_tailed import delete_checkpoint, long_tailed_training
 from engine.training.sgd import Gradient
 
 
-def evaluate_bounds(context: Context, data: LongTailedData) -> list[Evaluated]:
-    """The accuracy of each of `settings.bounds.losses` on the first network of evaluations; emits each."""
+def evaluate_bounds(context: Context, data: LongTailedData, key: str = "bound") -> list[Evaluated]:
+    """The accuracy of each of `settings.bounds.losses` on the first network of evaluations; emits each.
+
+    `key` names the files of its networks: other settings than the run's need another one.
+    """
     settings, bounds = context.settings, context.settings.bounds
     arch, device, images = settings.evaluate.arch[0], context.device, len(data.train_labels)
     pays = compiling_teacher_pays(settings, arch, cost_of(settings, data, arch), bounds.epochs, images, device.type)
@@ -50,10 +53,10 @@ def evaluate_bounds(context: Context, data: LongTailedData) -> list[Evaluated]:
         for loss in bounds.losses:
             results = []
             for number in range(bounds.networks):
-                results.append(_result(context, data, network, gradient, loss, number, epoch_done))
+                results.append(_result(context, data, network, gradient, loss, number, epoch_done, key))
                 progress()
             event = summary((f"{BOUND}{loss}", None, arch), results, data.groups, labels="")
-            events.append(replace(event, seconds=training_seconds(context.folder).get(f"bound-{loss}")))
+            events.append(replace(event, seconds=training_seconds(context.folder).get(f"{key}-{loss}")))
             context.emit(events[-1])
     return events
 
@@ -66,23 +69,24 @@ def _result(
     loss: LongTailLoss,
     number: int,
     epoch_done: Callable[[int, float], None],
+    key: str,
 ) -> NetworkResult:
     """One network, trained and tested; read back where known."""
     settings, epochs = context.settings, context.settings.bounds.epochs
-    path = context.folder.evaluations / f"bound-{loss}-{number}.json"
+    path = context.folder.evaluations / f"{key}-{loss}-{number}.json"
     if known := read_network_results(path, data.num_classes, context.emit):
         return known[0]
     names = ("bound", loss, number)
     _, start = fresh_network(settings, data, settings.evaluate.arch[0], *names)
     training = long_tailed_training(settings, data, network, start, gradient(), loss, epochs, names)
-    checkpoint = context.folder.checkpoint / f"bound-{loss}-{number}.safetensors"
+    checkpoint = context.folder.checkpoint / f"{key}-{loss}-{number}.safetensors"
     resumed, began = checkpoint.exists(), time.monotonic()
     theta = training.run(f"bounds, {loss}, network {number + 1}", checkpoint, epoch_done, context.emit)
     seconds = time.monotonic() - began
     per_class = per_class_accuracy(network, theta, data.test_images, data.test_labels)
     result: NetworkResult = {"per_class": per_class.tolist(), "norms": network.classifier_norms(theta)}
     if not resumed:
-        record_seconds(context.folder, f"bound-{loss}", seconds)
+        record_seconds(context.folder, f"{key}-{loss}", seconds)
     write_json(path, result, sealed=True)
     delete_checkpoint(checkpoint)
     return result

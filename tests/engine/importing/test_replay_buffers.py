@@ -154,6 +154,13 @@ def test_what_is_no_replay_buffer_is_refused(tmp_path: Path, content: object, me
         import_experts(tmp_path, tiny_settings(), CPU, lambda event: None)
 
 
+def test_experts_imported_once_are_refused_for_another_network(tmp_path: Path) -> None:
+    key = import_experts(buffer(tmp_path), tiny_settings(), CPU, lambda event: None)
+    with pytest.raises(InputError, match=r"experts\.width"):
+        import_experts(tmp_path, tiny_settings(experts=EXPERTS | {"width": 8}), CPU, lambda event: None)
+    assert not imported_faults(tiny_settings(experts=EXPERTS | {"imported": key})), "they are still what they were"
+
+
 def test_the_worker_prints_the_name_of_imported_experts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = ["--set", "experts.width=4", "--set", "dataset.whitening=corrected"]
     assert main(["import-experts", str(buffer(tmp_path)), "--preset", "quickstart", *network, "--device", "cpu"]) == 0
