@@ -58,9 +58,10 @@ def _row(options: argparse.Namespace, key: str, value: str, seed: int) -> dict[s
     return {
         "value": value,
         "seed": seed,
-        "iteration_seconds": statistics.median(step["seconds"] for step in steps),
+        # A selection has no iterations, and a method that matches no trajectories has no such loss.
+        "iteration_seconds": statistics.median(step["seconds"] for step in steps) if steps else 0.0,
         "iterations": len(steps),
-        "last_loss_rep": steps[-1]["loss_rep"],
+        "last_loss_rep": steps[-1].get("loss_rep") if steps else None,
         **{figure: {part: metrics[figure][part] for part in ("accuracy_mean", "accuracy_std")} for figure in FIGURES},
         **{part: manifest[part] for part in ("commit", "versions", "device_name", "threads")},
     }
