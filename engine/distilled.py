@@ -94,6 +94,11 @@ class DistilledSet:
         except (KeyError, TypeError, IndexError, ValidationError) as error:
             raise InputError(f"a part of the distilled set is missing: {error}", str(path), "export it anew") from None
 
+    @property
+    def synthetic(self) -> Synthetic:
+        """The set in the form that distillation has."""
+        return Synthetic(self.images, self.label_logits, torch.tensor(self.learning_rate, device=self.images.device))
+
     @cached_property
     def pixels(self) -> Tensor:
         """The images in [0, 1], (S, channels, H, W)."""

@@ -13,13 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from engine.checkpoints import DistillState, best_check, load_set
 from engine.context import Clock, Context
 from engine.data.dataset import LongTailedData
-from engine.distilled import DistilledSet, describe, teacher_bytes
+from engine.distilled import describe, teacher_bytes
 from engine.importing.imported_sets import load_starting_set
 from engine.judging import JudgedStart, StartOf, choose_set, choose_start, distill_and_check, plain_selections
 from engine.manifest import record_worker, versions
@@ -104,8 +103,10 @@ class Start(NamedTuple):
 def _starting_set(context: Context, prepared: Prepared, kept: Synthetic | None = None) -> Start:
     """What a run starts from; `kept` is that set, where it is known."""
     data, teacher, settings = prepared.data, prepared.teacher, context.settings
-    # The labels are adjusted by the start that the settings ask for, in whose place another one may have been chosen.
-    reuse = not (settings.tries_starts and settings.teacher.label_adjustment != "none")
+    # The labels are adjusted by the start that the settings ask for, in whose place another one may have been chosen,
+    # and by its images as they were before they were rounded.
+    other = settings.tries_starts or settings.export.images == "uint8"
+    reuse = not (other and settings.teacher.label_adjustment != "none")
     # Matching starts from real images, labelled by the mean logits of experts or of a teacher (stages/initialize.py).
     given = prepared.network, prepared.experts, teacher, prepared.imported
     start = kept if kept and reuse else initialize(context, data, *given)
@@ -259,14 +260,15 @@ def evaluate_again(
         raise InputError(f"{repeats} networks cannot be evaluated", "--repeats", "give 1 or more")
     distilled, metrics = read_result(context.folder, context.device)
     first: LabelRegime = metrics.get("labels") or "stored"
-    context = _evaluated_in(context, tuple(regimes or [first]))
-    final = _as_synthetic(distilled)
+    own, context = context.settings, _evaluated_in(context, tuple(regimes or [first]))
+    final = distilled.synthetic
     start = _kept_start(context, final)
     by_teacher = regimes is not None and context.settings.teacher_labels_start
     if "online" in context.settings.evaluate.labels or by_teacher or (regimes is not None and start is None):
         prepared = prepare(context)
         data = prepared.data
-        start, teacher, _ = _starting_set(context, prepared, start)
+        # By the run's own settings: it has chosen its start in its own first regime.
+        start, teacher, _ = _starting_set(replace(context, settings=own), prepared, start)
     else:
         data, teacher = load_run_data(context), None
     if teacher or not metrics.get("stored_bytes"):
@@ -303,8 +305,8 @@ def keep_teacher(context: Context) -> None:
     Raises InputError for an unfinished run, or data that has changed since the run.
     """
     distilled, metrics = read_result(context.folder, context.device)
-    context = _evaluated_in(context, ("online",))
-    data, teacher = _data_and_teacher(context, _as_synthetic(distilled))
+    own, context = context.settings, _evaluated_in(context, ("online",))
+    data, teacher = _data_and_teacher(context, distilled.synthetic, own)
     assert teacher is not None, "the online regime has a teacher"
     write_atomically(context.folder.teacher, teacher_bytes(context.settings, data, teacher))
     metrics |= _figures_of_teacher(context, data, teacher)
@@ -318,9 +320,9 @@ def keep_model(context: Context) -> None:
     """
     distilled, metrics = read_result(context.folder, context.device)
     regime: LabelRegime = metrics.get("labels") or "stored"
-    context, final = _evaluated_in(context, (regime,)), _as_synthetic(distilled)
+    context, final = _evaluated_in(context, (regime,)), distilled.synthetic
     if regime == "online":
-        data, teacher = _data_and_teacher(context, final)
+        data, teacher = _data_and_teacher(context, final, context.settings)
     else:
         data, teacher = load_run_data(context), None
     _write_model(context, data, metrics["final"]["iteration"], final, teacher, distilled.about)
@@ -342,10 +344,13 @@ def _write_model(
     write_model(context.folder.model, network.with_weights(theta), data.whitening, about)
 
 
-def _data_and_teacher(context: Context, final: Synthetic) -> tuple[LongTailedData, Teacher | None]:
-    """The data of a finished run, and its teacher as in the run, less the tau that was searched on the start."""
+def _data_and_teacher(context: Context, final: Synthetic, own: RunSettings) -> tuple[LongTailedData, Teacher | None]:
+    """The data of a finished run, and its teacher as in the run, less the tau that was searched on the start.
+
+    `own`: the run's settings, where those of the context name other regimes.
+    """
     prepared = prepare(context)
-    return prepared.data, _starting_set(context, prepared, _kept_start(context, final)).teacher
+    return prepared.data, _starting_set(replace(context, settings=own), prepared, _kept_start(context, final)).teacher
 
 
 def _figures_of_teacher(context: Context, data: LongTailedData, teacher: Teacher | None) -> MetricsJson:
@@ -353,12 +358,6 @@ def _figures_of_teacher(context: Context, data: LongTailedData, teacher: Teacher
     figures = teacher_figures(context.settings, data, teacher)
     kept = stored_bytes(context.settings, data, teacher, context.folder)
     return {"teacher": figures and finite(figures.model_dump()), "stored_bytes": kept.model_dump()}
-
-
-def _as_synthetic(distilled: DistilledSet) -> Synthetic:
-    """The exported set in the form that distillation has."""
-    beta = torch.tensor(distilled.learning_rate, device=distilled.images.device)
-    return Synthetic(distilled.images, distilled.label_logits, beta)
 
 
 def score(context: Context, repeats: int) -> None:
@@ -370,10 +369,10 @@ def score(context: Context, repeats: int) -> None:
         raise InputError(f"{repeats} networks cannot be evaluated", "--repeats", "give 1 or more")
     distilled, metrics = read_result(context.folder, context.device)
     regime: LabelRegime = metrics.get("labels") or "stored"
-    context, final = _evaluated_in(context, (regime,)), _as_synthetic(distilled)
+    context, final = _evaluated_in(context, (regime,)), distilled.synthetic
     # A teacher labels batches online, and in the stored regime the random images, where it has labelled the set.
     if regime == "online" or context.settings.teacher_labels_start:
-        data, teacher = _data_and_teacher(context, final)
+        data, teacher = _data_and_teacher(context, final, context.settings)
     else:
         data, teacher = load_run_data(context), None
     score_set(context, data, final, teacher, metrics, repeats)

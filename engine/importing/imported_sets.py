@@ -122,7 +122,10 @@ def fit(imported: ImportedSet, data: LongTailedData, settings: RunSettings, emit
         # Whole images that are taken as mini-images: each of these is labelled as the image is.
         logits = logits.repeat_interleave(data.partition.count, dim=0)
     if logits is not None and settings.initialize.labels in ("experts", "one_expert"):
-        emit(Warned("the soft labels of the set are not used", "set initialize.labels to stored to use them"))
+        hint, traits = "set initialize.labels to stored to use them", settings.traits
+        if traits.synthesis == "recovery" or (traits.matches_trajectories and not traits.learns_labels):
+            hint = f"method {settings.method} has labels of its own"
+        emit(Warned("the soft labels of the set are not used", hint))
     if (stored := imported.about.get("made_with", {}).get("partition", 1)) != partition:
         # Of an older export, or one whose images.pt was replaced; `random` then has as many images as are taken here.
         what = f"each image is one of {stored**2} mini-images of a stored image, and counts as an image of its own"

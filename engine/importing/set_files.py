@@ -6,10 +6,11 @@ Read are: a result of ltdd-tui; images.pt with labels.pt and lr.pt (the MTT fami
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import pickle
 import re
-import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -39,6 +40,10 @@ READ_TYPES = (
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
     *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
 )
+
+
+NO_FILE = (errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.ENOTDIR)
+"""Why a path that a person gave is none that can be read; other faults are the disk's."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,9 @@ def load_tensors(path: Path) -> Any:
         raise InputError("there is no such file", str(path), "check the path, or export the set anew") from None
     except Exception as error:
         # What torch raises for a damaged file is whatever comes up while it is read.
+        if isinstance(error, OSError) and error.errno in NO_FILE:
+            what = f"the file cannot be read: {error.strerror}"
+            raise InputError(what, str(path), "a regular file is needed, which you may read") from None
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno):
             raise
         refused = re.search(r"GLOBAL ([\w.]+)", str(error))
@@ -223,7 +231,8 @@ def _read_trio(path: Path) -> ImportedSet:
             what = "`data` in this file is no list of [images, labels]"
             raise InputError(what, str(path), "DC and DM write such a list") from None
     elif beside:
-        labels, rate = (load_tensors(file) if file.is_file() else None for file in beside.values())
+        # A link to nothing is no missing file: without its labels, images would be labelled by their order.
+        labels, rate = (load_tensors(file) if os.path.lexists(file) else None for file in beside.values())
     if not isinstance(content, Tensor) or content.ndim != 4 or content.shape[1] not in (1, 3) or not content.numel():
         shape = f"a tensor of shape {tuple(content.shape)}" if isinstance(content, Tensor) else "no tensor"
         hint = "images are (count, channels, height, width) with 1 or 3 channels"
@@ -258,7 +267,7 @@ def _read_trio(path: Path) -> ImportedSet:
 def _stored_images(path: Path, seen: Tensor, partition: int) -> tuple[Tensor, int]:
     """The images that hold the mini-images of images.pt, `seen`, and how many along a side; else `seen` and 1."""
     file = path.with_name(STORED_IMAGES)
-    if partition == 1 or not file.is_file():
+    if partition == 1 or not os.path.lexists(file):
         return seen, 1
     stored = load_tensors(file)
     digest = hashlib.sha256(seen.numpy().tobytes()).hexdigest()
@@ -274,7 +283,8 @@ def _rate(value: Any, path: Path) -> float | None:
         return None
     if isinstance(value, Tensor) and value.numel() == 1:
         value = value.item()
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= sys.float_info.max:
+    single = torch.finfo(torch.float32)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not single.tiny <= value <= single.max:
         given = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else shortened(repr(value))
         raise InputError(
             f"the learning rate must be one number above 0, this is {given}",
@@ -291,8 +301,8 @@ def _labels(labels: Tensor | None, path: Path) -> tuple[Tensor | None, str]:
     labels = labels.detach()
     rows = labels.squeeze(1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
     values = rows.double()
-    if not values.isfinite().all():
-        raise InputError("some labels are NaN or infinite", str(path), "the set cannot be used")
+    if not rows.float().isfinite().all():
+        raise InputError("some labels are NaN or infinite in float32", str(path), "the set cannot be used")
     if rows.ndim == 1 and bool((values == values.round()).all()) and 0 <= values.min() <= values.max() < 2**31:
         return _equally_many(rows.long(), path), "class numbers"
     if rows.ndim != 2:

@@ -113,7 +113,10 @@ class TeacherSettings(Strict):
         ge=0,
     )
     temperature: float = ours(
-        1.0, "its logits are divided by this where they are stored as soft labels: above 1 labels are softer", gt=0
+        1.0,
+        "its logits are divided by this where they are stored as soft labels: above 1 labels are softer",
+        ge=0.01,
+        le=100,
     )
     label_adjustment: Literal["none", "adsa"] = ours(
         "none", "take tau * log(class share) from the logits before labels are taken (ADSA searches tau)"

@@ -134,7 +134,8 @@ def run(
         raise InputError("this is a sweep", preset, f"`ltdd-tui sweep {preset}` runs it")
     overrides = overrides or []
     if start_set is not None:
-        facts, method = inspect_set(start_set, runs_dir), load_preset(preset, overrides).traits
+        facts = inspect_set(start_set, runs_dir)
+        method = load_preset(preset, [f"initialize.start_set={facts.path}", *overrides]).traits
         print_note(facts.sentence())
         # Recovery labels its images by a teacher, whatever they had.
         takes_labels = method.learns_labels and method.synthesis != "recovery"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,8 +19,8 @@ from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.distilled import DistilledSet
 from engine.matching.plain import IterationResult
-from engine.matching.synthetic import Synthetic
-from engine.run.errors import Diverged, Stopped
+from engine.matching.synthetic import Synthetic, from_levels, rounded
+from engine.run.errors import Diverged, RunFailed, Stopped
 from engine.run.events import Chosen, Evaluated, Event, MatchingStep, Recovered
 from engine.run.folder import RunFolder
 from engine.run.settings import RunSettings
@@ -288,6 +290,44 @@ def test_evaluated_again_the_labels_are_adjusted_by_the_start_that_the_settings_
     again = pipeline._starting_set(context, prepared, begun.synthetic)
     assert begun.teacher is not None and again.teacher is not None
     assert begun.teacher.tau == again.teacher.tau != 0 and again.synthetic is begun.synthetic
+
+
+def test_evaluated_again_the_labels_are_adjusted_by_images_as_they_were_before_they_were_rounded(
+    tmp_path: Path,
+) -> None:
+    settings = choosing()
+    blocks = {
+        "teacher": settings.teacher.model_copy(update={"label_adjustment": "adsa"}),
+        "validation": settings.validation.model_copy(update={"share": 0.0}),
+        "export": settings.export.model_copy(update={"images": "uint8"}),
+    }
+    context = tiny_context(tmp_path, settings.model_copy(update=blocks))
+    prepared = pipeline.prepare(context)
+    start, begun, _ = pipeline._starting_set(context, prepared)
+    kept = start._replace(images=from_levels(*rounded(start.images)))
+    again = pipeline._starting_set(context, prepared, kept).teacher
+    assert begun is not None and again is not None and begun.tau == again.tau != 0
+
+
+def test_evaluated_in_another_regime_the_start_is_the_one_that_the_run_chose_in_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absurd: tuple[Context, list[Event]]
+) -> None:
+    whole, choose, judged_in = absurd[0], pipeline.choose_start, list[tuple[str, ...]]()
+    shutil.copytree(whole.folder.root, tmp_path / "run")
+    context = tiny_context(tmp_path / "run", whole.settings)
+
+    def lost(*_: object) -> Synthetic:
+        raise RunFailed("no such checkpoint")
+
+    def chosen(context: Context, *rest: Any) -> judging.JudgedStart:
+        judged_in.append(context.settings.evaluate.labels)
+        return choose(context, *rest)
+
+    monkeypatch.setattr(pipeline, "load_set", lost)
+    monkeypatch.setattr(pipeline, "choose_start", chosen)
+    pipeline.evaluate_again(context, None, 1, ["hard"])
+    pipeline.keep_teacher(context)
+    assert judged_in == [("stored",), ("stored",)]
 
 
 def test_no_choice_sees_a_test_image(

@@ -226,6 +226,24 @@ def test_a_set_that_does_not_fit_is_refused(
         fitted(read_imported_set(folder), imported(tmp_path, **{"labels": "class", "start_space": "pixels"} | more))
 
 
+@pytest.mark.parametrize("odd", ["link to nothing", "folder", "FIFO", "link to itself"])
+@pytest.mark.parametrize("name", ["images", "labels", "lr"])
+def test_what_lies_where_a_tensor_should_is_refused_and_not_taken_for_absent(
+    tmp_path: Path, name: str, odd: str
+) -> None:
+    saved(tmp_path, CLASSES, torch.tensor(0.02))
+    file = tmp_path / f"{name}.pt"
+    file.unlink()
+    if odd == "FIFO":
+        os.mkfifo(file)
+    elif odd == "folder":
+        file.mkdir()
+    else:
+        file.symlink_to(tmp_path / "nothing" if odd == "link to nothing" else file)
+    with pytest.raises(InputError, match=f"{name}.pt: (there is no such file|the file cannot be read)"):
+        read_imported_set(tmp_path)
+
+
 IMAGES = torch.rand(SHAPE)
 
 
@@ -248,6 +266,8 @@ IMAGES = torch.rand(SHAPE)
         ({"lr": torch.tensor(1j)}, "lr.pt: complex64 tensors"),
         ({"lr": True}, "one number above 0, this is True"),
         ({"lr": 10**400}, "one number above 0, this is 1000"),
+        ({"lr": 1e-320}, "one number above 0, this is 1e-320"),
+        ({"labels": torch.full((20, 10), 1e300, dtype=torch.float64)}, "labels are NaN or infinite in float32"),
         ({"labels": CLASSES, "whitening": {"x": 1}}, "whitening.pt: these are no tensors of a whitening"),
     ],
 )

@@ -130,5 +130,8 @@ def test_a_run_from_a_set_keeps_its_method_and_takes_soft_labels_where_it_has_su
     settings = settings_of(runs_dir, "from")
     assert (settings.method, settings.initialize.labels) == (method, labels)
     assert settings.initialize.start_set == str(tmp_path / "images.pt")
+    # What --from gives counts where the method is looked up, too.
+    stored = ("--set", "method=dm", "--set", "initialize.labels=stored", "--dry-run")
+    assert command("run", "quickstart", *start, *stored).code == 0
     refused = command("run", "quickstart", *start, "--set", "ipc=5")
     assert refused.code == 2 and "hint: --set ipc=2" in refused.err
