@@ -496,12 +496,13 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             tensors(images=(20, 64)),
         ),
         start_set(
-            "error: set/labels.pt: 10 labels for 20 images",
+            "error: set/labels.pt: 10 labels for 20 images\nhint: each image needs one: export both anew",
             "labels.pt has a label for every second image",
             tensors(images=(20, 1, 8, 8), labels=list(range(10))),
         ),
         start_set(
-            "error: set/lr.pt: the learning rate must be one number above 0, this is a tensor of shape (2,)",
+            "error: set/lr.pt: the learning rate must be one number above 0, this is a tensor of shape (2,)\n"
+            "hint: delete the file, and the settings' rate is taken",
             "lr.pt holds two rates",
             tensors(images=(20, 1, 8, 8), lr=[0.1, 0.2]),
         ),
