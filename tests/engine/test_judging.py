@@ -314,7 +314,8 @@ def test_evaluated_in_another_regime_the_start_is_the_one_that_the_run_chose_in_
 ) -> None:
     whole, choose, judged_in = absurd[0], pipeline.choose_start, list[tuple[str, ...]]()
     shutil.copytree(whole.folder.root, tmp_path / "run")
-    context = tiny_context(tmp_path / "run", whole.settings)
+    short = whole.settings.hard.model_copy(update={"epochs": 1})
+    context = tiny_context(tmp_path / "run", whole.settings.model_copy(update={"hard": short}))
 
     def lost(*_: object) -> Synthetic:
         raise RunFailed("no such checkpoint")
