@@ -3,7 +3,7 @@
 For instance `quickstart matching.gradient=published,exact`: for each value the seconds of an outer iteration, from the
 run's own events, and the accuracy over five networks a seed. Experts are shared where the setting does not change them;
 finished runs are taken as they are, unfinished ones are resumed. Writes
-benchmarks/results/effect-<preset>-<key>.json and prints the table as Markdown.
+benchmarks/results/effect-<preset>-<key>.json, or the file of another --name, and prints the table as Markdown.
 """
 
 from __future__ import annotations
@@ -28,13 +28,16 @@ def main() -> None:
     arguments = parser(__doc__, seeds=[0, 1, 2])
     arguments.add_argument("setting", metavar="KEY=VALUE,VALUE")
     arguments.add_argument("--folder", type=Path, default=RESULTS)
+    arguments.add_argument("--name", help="of the file, where the settings of several would be alike")
     options = arguments.parse_args()
     key, _, values = options.setting.partition("=")
+    name = options.name or f"effect-{options.preset}-{key}"
     rows = [_row(options, key, value, seed) for seed in options.seed for value in values.split(",")]
     own = {value: [row for row in rows if row["value"] == value] for value in values.split(",")}
     words = [options.preset, options.setting, "--seed", *map(str, options.seed)]
+    words += ["--name", name] if options.name else []
     record = {
-        "name": f"effect-{options.preset}-{key}",
+        "name": name,
         "command": repeated("python -m benchmarks.effect", words, options.overrides),
         "preset": options.preset,
         "setting": key,
@@ -42,7 +45,7 @@ def main() -> None:
         "summary": {value: summarize(of_value) for value, of_value in own.items()},
     }
     options.folder.mkdir(parents=True, exist_ok=True)
-    (options.folder / f"{record['name']}.json").write_text(json.dumps(record, indent=1) + "\n")
+    (options.folder / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
     print("\n".join(table(key, record["summary"])))
 
 
@@ -59,7 +62,7 @@ def _row(options: argparse.Namespace, key: str, value: str, seed: int) -> dict[s
         "value": value,
         "seed": seed,
         # A selection has no iterations, and a method that matches no trajectories has no such loss.
-        "iteration_seconds": statistics.median(step["seconds"] for step in steps) if steps else 0.0,
+        "iteration_seconds": statistics.median(step["seconds"] for step in steps) if steps else None,
         "iterations": len(steps),
         "last_loss_rep": steps[-1].get("loss_rep") if steps else None,
         **{figure: {part: metrics[figure][part] for part in ("accuracy_mean", "accuracy_std")} for figure in FIGURES},
@@ -67,9 +70,10 @@ def _row(options: argparse.Namespace, key: str, value: str, seed: int) -> dict[s
     }
 
 
-def summarize(rows: list[dict[str, Any]]) -> dict[str, float]:
+def summarize(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Over the seeds of one value: median seconds, and mean and sample standard deviation of each seed's mean."""
-    figures = {"seeds": len(rows), "iteration_seconds": statistics.median(row["iteration_seconds"] for row in rows)}
+    seconds = [row["iteration_seconds"] for row in rows if row["iteration_seconds"] is not None]
+    figures = {"seeds": len(rows), "iteration_seconds": statistics.median(seconds) if seconds else None}
     for figure in FIGURES:
         means = [row[figure]["accuracy_mean"] for row in rows]
         figures |= {
@@ -79,12 +83,13 @@ def summarize(rows: list[dict[str, Any]]) -> dict[str, float]:
     return figures
 
 
-def table(key: str, summary: dict[str, dict[str, float]]) -> list[str]:
+def table(key: str, summary: dict[str, dict[str, Any]]) -> list[str]:
     """Markdown lines, a value a row: accuracy in percent over seeds, each the mean of five networks."""
     lines = [f"| {key} | seconds an iteration | {' | '.join(FIGURES)} |", "| --- |" + " --- |" * (1 + len(FIGURES))]
     for value, row in summary.items():
         cells = [f"{row[f'{name}_mean']:.1f} +- {row[f'{name}_std']:.1f}" for name in FIGURES]
-        lines.append(f"| {value} | {row['iteration_seconds']:.3f} | " + " | ".join(cells) + " |")
+        seconds = "-" if row["iteration_seconds"] is None else f"{row['iteration_seconds']:.3f}"
+        lines.append(f"| {value} | {seconds} | " + " | ".join(cells) + " |")
     return lines
 
 

@@ -84,9 +84,10 @@ def prepare(context: Context) -> Prepared:
     # Trained on the long tail, they are biased to its head; a decoupled method (LTDD) therefore trains the classifier
     # of each one again on class-balanced batches.
     network, representation, classifiers = train_or_load_experts(context, data)  # stages/experts.py
+    debiased = last_weights(network, representation, classifiers, context.device)
     # A method starts by the experts that it matches, whatever a teacher is made of beside them.
-    matched = classifiers if settings.traits.decoupled else []
-    experts, debiased = (last_weights(network, representation, of, context.device) for of in (matched, classifiers))
+    own = settings.traits.decoupled or not classifiers
+    experts = debiased if own else last_weights(network, representation, [], context.device)
     # A debiased teacher labels images better than they can be labelled by their class (stages/teacher.py).
     teacher = train_teacher(context, data, network, classifiers, debiased) if settings.needs_teacher else None
     return Prepared(data, network, representation, classifiers, experts, teacher, imported)
@@ -103,8 +104,7 @@ class Start(NamedTuple):
 def _starting_set(context: Context, prepared: Prepared, kept: Synthetic | None = None) -> Start:
     """What a run starts from; `kept` is that set, where it is known."""
     data, teacher, settings = prepared.data, prepared.teacher, context.settings
-    # The labels are adjusted by the start that the settings ask for, in whose place another one may have been chosen,
-    # and by its images as they were before they were rounded.
+    # Labels are adjusted by the start that the settings ask for, before another one was chosen or its images rounded.
     other = settings.tries_starts or settings.export.images == "uint8"
     reuse = not (other and settings.teacher.label_adjustment != "none")
     # Matching starts from real images, labelled by the mean logits of experts or of a teacher (stages/initialize.py).
@@ -149,7 +149,9 @@ def run(context: Context) -> None:
     selections = plain_selections(context, data, teacher, _start_of(context, prepared, teacher))
     baselines = _evaluate_baselines(context, data, start, teacher, selections)  # stages/evaluate.py
 
-    warn_of_weak_experts(prepared.classifiers or prepared.representation, baselines[0].accuracy_mean, context.emit)
+    matched = prepared.classifiers if settings.traits.decoupled else prepared.representation
+    if settings.traits.matches_trajectories:
+        warn_of_weak_experts(matched, baselines[0].accuracy_mean, context.emit)
 
     # Distillation: the synthetic images, labels and step size follow the gradient of the matching loss.
     end, validation = DistillState.at_start(start), None  # a method that does not distill ends where it starts
@@ -345,12 +347,9 @@ def _write_model(
 
 
 def _data_and_teacher(context: Context, final: Synthetic, own: RunSettings) -> tuple[LongTailedData, Teacher | None]:
-    """The data of a finished run, and its teacher as in the run, less the tau that was searched on the start.
-
-    `own`: the run's settings, where those of the context name other regimes.
-    """
-    prepared = prepare(context)
-    return prepared.data, _starting_set(replace(context, settings=own), prepared, _kept_start(context, final)).teacher
+    """The data of a finished run, and its teacher by the run's `own` settings, less the tau of the start."""
+    prepared, kept = prepare(context), _kept_start(context, final)
+    return prepared.data, _starting_set(replace(context, settings=own), prepared, kept).teacher
 
 
 def _figures_of_teacher(context: Context, data: LongTailedData, teacher: Teacher | None) -> MetricsJson:

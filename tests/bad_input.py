@@ -501,7 +501,7 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             tensors(images=(20, 1, 8, 8), labels=list(range(10))),
         ),
         start_set(
-            "error: set/lr.pt: the learning rate must be one number above 0, this is a tensor of shape (2,)\n"
+            "error: set/lr.pt: the learning rate must be one float32 above 0, this is a tensor of shape (2,)\n"
             "hint: delete the file, and the settings' rate is taken",
             "lr.pt holds two rates",
             tensors(images=(20, 1, 8, 8), lr=[0.1, 0.2]),

@@ -42,7 +42,7 @@ READ_TYPES = (
 )
 
 
-NO_FILE = (errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.ENOTDIR)
+NO_FILE = (errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.ENOTDIR, errno.ENAMETOOLONG)
 """Why a path that a person gave is none that can be read; other faults are the disk's."""
 
 
@@ -287,7 +287,7 @@ def _rate(value: Any, path: Path) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not single.tiny <= value <= single.max:
         given = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else shortened(repr(value))
         raise InputError(
-            f"the learning rate must be one number above 0, this is {given}",
+            f"the learning rate must be one float32 above 0, this is {given}",
             str(path),
             "delete the file, and the settings' rate is taken",
         )

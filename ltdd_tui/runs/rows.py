@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.run.events import BOUND, SELECTION, Evaluated
+from engine.run.events import BOUND, SELECTION, Evaluated, LabelsAdjusted
 from engine.run.metrics import Figures, Metrics, StoredBytes, diverged_text, expert_figures
 from ltdd_tui.formatting import size
 from ltdd_tui.runs.state import EXPERT_STAGES, RunState
@@ -109,6 +109,11 @@ def rows_from_state(state: RunState) -> list[Row]:
         if sound:
             accuracies, per_class = [done.accuracy for done in sound], [done.per_class for done in sound]
             named.append((name, expert_figures(accuracies, per_class, groups, tests)))
+    teacher = state.teacher
+    # What labels images, where that is no single network.
+    is_mean = isinstance(teacher, LabelsAdjusted) or (teacher is not None and teacher.networks > 1)
+    if teacher and is_mean and are_percents(teacher.accuracy, *_tested(teacher.per_class, tests)):
+        named.append(("mean of teacher", expert_figures([teacher.accuracy], [teacher.per_class], groups, tests)))
     if checks and not finals:
         named.append(("last check", checks[-1]))
         named.append(("best check", max(checks, key=lambda event: event.accuracy_mean)))

@@ -57,6 +57,7 @@ class RunState:
     expert_epochs: dict[ExpertKey, tuple[e.ExpertEpoch, ...]] = field(default_factory=dict)
     experts_done: dict[ExpertKey, e.ExpertDone] = field(default_factory=dict)
     training: dict[ExpertKey, float] = field(default_factory=dict)
+    teacher: e.TeacherReady | e.LabelsAdjusted | None = None
     steps: LossHistory = field(default_factory=LossHistory)
     checkpoint: int = 0
     previews: dict[int, e.Preview] = field(default_factory=dict)
@@ -165,8 +166,7 @@ class RunState:
                 stage.progress(seconds)
             case e.Evaluated():
                 self._own("evaluations")
-                of_set = event.subject, event.iteration
-                self.evaluations[*of_set, event.arch, event.repeats, event.labels] = event
+                self.evaluations[event.subject, event.iteration, event.arch, event.repeats, event.labels] = event
             case e.Preview():
                 self._own("previews")
                 self.previews[event.iteration] = event
@@ -177,6 +177,8 @@ class RunState:
                 if not event.cached or key not in self.experts_done:
                     self.experts_done[key] = event
                 self.stages.named(EXPERT_STAGES[event.kind]).part_units -= self.training.pop(key, 0.0)
+            case e.TeacherReady() | e.LabelsAdjusted():
+                self.teacher = event
             case e.Checkpointed():
                 self.checkpoint = event.iteration
             case e.DeviceReading():
@@ -244,8 +246,7 @@ class RunState:
         self.training = {}
         self.stages.interrupt(self.last_seconds or seconds)
         self.stages.plan(planned_stages(event))
-        distill = self.stages.by_name.get(DISTILL)
-        if distill and distill.status == "interrupted":
+        if (distill := self.stages.by_name.get(DISTILL)) and distill.status == "interrupted":
             distill.done = float(at)
         self._go_back(at)
 

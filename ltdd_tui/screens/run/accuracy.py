@@ -163,10 +163,13 @@ def regime_lines(rows: Sequence[Row], width: int) -> list[Content]:
             if row := own.get(label):
                 parts += [(f" {name} ", MUTED), (percent(row.accuracy_mean), STRONG if label == latest else "")]
         lines.append(Content.assemble(*parts).truncate(width, ellipsis=True))
-    if teacher := next((row for row in rows if row.label == "teacher"), None):
-        of = f" mean of {teacher.repeats} networks" if teacher.repeats > 1 else ""
-        figure = (f" {percent(teacher.accuracy_mean)}", STRONG)
-        lines.append(Content.assemble((fit("teacher", LABELS_CELLS), ACCENT), figure, (of, MUTED)))
+    known = {row.label: row for row in rows}
+    if networks := known.get("teacher"):
+        # Images are labelled by the mean of its networks' logits, which is better than each of them.
+        labeller = known.get("mean of teacher", networks)
+        each = f", its {networks.repeats} networks {percent(networks.accuracy_mean)}" if networks.repeats > 1 else ""
+        figure = (f" {percent(labeller.accuracy_mean)}", STRONG)
+        lines.append(Content.assemble((fit("teacher", LABELS_CELLS), ACCENT), figure, (each, MUTED)))
     return lines
 
 

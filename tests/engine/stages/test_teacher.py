@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from engine import pipeline
 from engine.checkpoints import load_set
 from engine.context import stages_of
-from engine.pipeline import run
 from engine.results.metrics import teacher_figures
 from engine.run.device_profiles import cpu
 from engine.run.errors import RunFailed, Stopped
@@ -33,6 +33,7 @@ from engine.teachers import Teacher, search_tau
 from engine.training.accuracy import per_class_accuracy
 from engine.training.from_scratch import fresh_network
 from engine.training.long_tailed import newest_checkpoint
+from engine.trajectories import Trajectory
 from tests.engine.tiny_run import expert, tiny_context, tiny_data, tiny_set, tiny_settings
 
 
@@ -156,18 +157,22 @@ def test_the_classifier_experts_are_a_teacher_without_training(tmp_path: Path) -
     assert (ready.kind, ready.networks) == ("classifier_experts", 1)
 
 
-def test_a_teacher_beside_a_method_changes_nothing_of_its_set(tmp_path: Path) -> None:
+def test_a_teacher_beside_a_method_changes_nothing_of_its_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[list[Trajectory]] = []
     sets, experts = [], {"width": 4, "depth": 2, "num_experts": 2, "epochs": 4}
     matching = {"iterations": 1, "syn_steps": 2, "syn_steps_cls": 2, "max_start_epoch": 1}
     for name, labels in (("alone", ["stored"]), ("beside", ["stored", "online"])):
         blocks = {"evaluate": {"labels": labels, "repeats": 1, "epochs": 1}, "online": {"epochs": 1}}
         settings = tiny_settings("datm", experts=experts, matching=matching, compile="never", **blocks)
         context = tiny_context(tmp_path / name, settings)
-        run(context)
+        monkeypatch.setattr(pipeline, "warn_of_weak_experts", lambda experts, *_: judged.append(experts))
+        pipeline.run(context)
         assert settings.trains_classifier_experts == context.folder.teacher.exists() == (name == "beside")
         sets.append(load_set(context.folder, 0, context.device))
     alone, beside = sets
     assert torch.equal(alone.images, beside.images) and torch.equal(alone.label_logits, beside.label_logits)
+    # It matches representation experts, so these are what it is warned of.
+    assert [[len(one.last) for one in own] for own in judged] == [[judged[0][0].last.numel()] * 2] * 2
 
 
 @pytest.mark.parametrize("labelled_by", ["teacher", "experts"])

@@ -109,6 +109,18 @@ def test_the_accuracy_panel_has_a_line_for_each_regime_and_the_teacher(state: Ru
     assert regime_lines(rows_from_state(state_of(["stored"], *sets("stored", 1.0, 2.0, 3.0))), 60) == []
 
 
+def test_a_teacher_of_several_networks_is_shown_by_their_mean_which_labels_images() -> None:
+    other = e.ExpertDone("teacher", 1, False, 60.1, [68.0, 52.2], [1.0, 1.0])
+    ready = e.TeacherReady("balanced_softmax", 2, 64.4, [72.0, 56.8])
+    state = state_of(["stored", "online"], other, ready, *sets("online", 54.6, 54.9, 55.1))
+    rows = [(row.label, row.accuracy_mean, row.repeats) for row in rows_from_state(state) if "teacher" in row.label]
+    assert rows == [("teacher", pytest.approx(61.1), 2), ("mean of teacher", 64.4, 1)]
+    assert regime_lines(rows_from_state(state), 60)[-1].plain == "teacher 64.4, its 2 networks 61.1"
+    adjusted = e.LabelsAdjusted(0.4, 3.0, 5.0, 65.0, [70.0, 60.0])
+    state.apply(e.Stamped(99, 99.0, adjusted))
+    assert regime_lines(rows_from_state(state), 60)[-1].plain == "teacher 65.0, its 2 networks 61.1"
+
+
 def test_random_images_with_a_teachers_labels_never_look_like_those_with_their_classes() -> None:
     random = replace(evaluated("random", "stored", 44.0), teacher_labels=True)
     state = state_of(["stored"], random, *sets("stored", 1.0, 39.3, 41.8)[1:])
