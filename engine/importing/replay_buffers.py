@@ -36,7 +36,8 @@ EXPECTED = "a replay buffer is a list of experts, each a list of epochs, each a 
 def import_experts(path: Path, settings: RunSettings, device: torch.device, emit: Emit) -> str:
     """Converts the experts of a file, or of all replay_buffer_*.pt in a folder; returns what experts.imported takes.
 
-    They are tested on the data set of the settings and kept under a hash of files, data and network, in an own folder.
+    They are tested on the data set of the settings and kept in a folder of their own, named by a hash of the files, the
+    data and the network.
     Raises InputError where their layers are not those of the settings' network.
     """
     if settings.experts.network != "convnet":
