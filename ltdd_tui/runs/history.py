@@ -62,6 +62,11 @@ class LossHistory:
             if len(self._pending) > MOST:
                 self.merge()
 
+    def settle(self) -> None:
+        """Merges what was appended since the last look, if anything was: an empty history loads no numpy."""
+        if self._pending:
+            self.merge()
+
     def merge(self) -> Floats:
         """The array, with what was appended since the last look."""
         import numpy as np
@@ -126,7 +131,8 @@ class LossHistory:
     def copy(self) -> LossHistory:
         """Another history of the same steps, which shares the array."""
         other = LossHistory()
-        other._columns, other.latest, other.stride = self.merge(), self.latest, self.stride
+        self.settle()  # before its stride is read, which that may change
+        other._columns, other.latest, other.stride = self._columns, self.latest, self.stride
         return other
 
     def __len__(self) -> int:

@@ -128,7 +128,7 @@ class RunState:
 
     def snapshot(self) -> RunState:
         """This state as it is now; what is applied to either of the two later, the other does not see."""
-        self.steps.merge()
+        self.steps.settle()
         self._owned.clear()
         return replace(self)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import engine.run
+from tests.ltdd_tui.recorded import record
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ["torch", "torchvision", "sklearn", "textual", "numpy", "PIL"]
@@ -52,6 +53,13 @@ def test_the_probe_reports_loaded_packages() -> None:
 )
 def test_help_and_listings_load_neither_torch_nor_textual(arguments: list[str]) -> None:
     program = f"import sys; from ltdd_tui.cli.main import main; sys.argv[:] = ['ltdd-tui', *{arguments!r}]; main()"
+    assert loaded_by(program, HEAVY) == "loaded: []"
+
+
+def test_the_list_of_runs_loads_none_of_them_where_there_are_runs(tmp_path: Path) -> None:
+    record(tmp_path / "one", "done", 20)
+    listing = f"sys.argv[:] = ['ltdd-tui', 'runs', '--runs-dir', {str(tmp_path)!r}]"
+    program = f"import sys; from ltdd_tui.cli.main import main; {listing}; main()"
     assert loaded_by(program, HEAVY) == "loaded: []"
 
 
