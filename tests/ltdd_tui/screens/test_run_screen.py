@@ -449,18 +449,15 @@ async def test_the_loop_stays_awake_while_a_long_run_is_read(make: Callable[...,
             events.write(e.encode(e.MatchingStep(at, 0.9, 0.5, 0.01, 0.04), at, 1.8e9 + at) + "\n")
     import time
 
-    longest = []
-    while not longest or (longest[-1] >= 0.15 and len(longest) < 3):
-        # A core that the machine's host takes away counts as work, once; what blocks the loop does so each time.
-        longest.append(0.0)
-        app = LtddApp(folder.root.parent, folder=folder)
-        async with app.run_test(size=WIDE) as pilot:
-            while not isinstance(app.screen, RunScreen) or "reading" in text(pilot):
-                began = time.thread_time()
-                await asyncio.sleep(0.005)
-                longest[-1] = max(longest[-1], time.thread_time() - began)
-            assert run_screen(pilot).live.view.state.iteration == 29_999
-    assert longest[-1] < 0.15, longest
+    app = LtddApp(folder.root.parent, folder=folder)
+    async with app.run_test(size=WIDE) as pilot:
+        longest = 0.0
+        while not isinstance(app.screen, RunScreen) or "reading" in text(pilot):
+            began = time.thread_time()
+            await asyncio.sleep(0.005)
+            longest = max(longest, time.thread_time() - began)
+        assert run_screen(pilot).live.view.state.iteration == 29_999
+        assert longest < 0.15
 
 
 def test_leaving_the_app_leaves_the_worker(make: Callable[..., RunFolder]) -> None:
