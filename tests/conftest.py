@@ -38,9 +38,12 @@ def own_evaluations(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
 
 
 @pytest.fixture
-def only_own_garbage() -> Iterator[None]:
-    """Python's collector leaves alone what earlier tests left: going over all of it takes 0.2 s, in anybody's turn."""
-    gc.collect()
-    gc.freeze()
+def no_garbage_collection() -> Iterator[None]:
+    """For tests that measure turns of the loop: the collector takes any of them, and 0.2 s for what earlier tests left.
+
+    The app enables it when it has started, so that it is its thresholds that are set here.
+    """
+    thresholds = gc.get_threshold()
+    gc.set_threshold(0)
     yield
-    gc.unfreeze()
+    gc.set_threshold(*thresholds)

@@ -25,12 +25,12 @@ from engine.run.image_folder import (
     DEFAULT_SIDE,
     class_files,
     labeled_files,
-    natural_order,
     survey,
     train_and_test_files,
 )
 from engine.run.image_headers import Files, common_size, skipped_files
 from engine.run.image_lists import TEST_LISTS, find_list, names_of_classes, read_lists, text_lines
+from engine.run.regular_files import natural_order
 from engine.run.repeated_images import HINT_REPEATED, repeated_files
 
 # --- What every data set becomes --------------------------------------------------------------------------------------

@@ -22,9 +22,8 @@ from engine.nets.functional import FlatNetwork
 from engine.run.errors import InputError
 from engine.run.events import Emit
 from engine.run.expert_cache import IMPORTED, network_facts
-from engine.run.image_folder import natural_order
 from engine.run.locks import exclusive
-from engine.run.regular_files import open_regular
+from engine.run.regular_files import natural_order, open_regular
 from engine.run.settings import RunSettings, settings_hash
 from engine.training.accuracy import balanced, per_class_accuracy
 from engine.training.from_scratch import fresh_network

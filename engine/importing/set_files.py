@@ -27,9 +27,9 @@ from engine.data.whitening import MODES, Whitening
 from engine.distilled import DistilledSet
 from engine.run.errors import InputError, listed, shortened
 from engine.run.folder import JSON_OBJECT, MARKER, STORED_IMAGES, RunFolder, read_typed
-from engine.run.image_folder import class_files, natural_order
+from engine.run.image_folder import class_files
 from engine.run.image_headers import common_size
-from engine.run.regular_files import open_regular
+from engine.run.regular_files import natural_order, open_regular
 from engine.run.settings import StartSpace
 
 SUFFIXES = (".pt", ".pth", ".tar")

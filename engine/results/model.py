@@ -25,7 +25,7 @@ from engine.run.checksums import DamagedFile
 from engine.run.data_settings import WITHOUT_ZCA
 from engine.run.errors import Fault, InputError
 from engine.run.folder import RunFolder, write_atomically
-from engine.run.image_folder import natural_order
+from engine.run.regular_files import natural_order
 
 ABOUT = "about.json"
 """Inside the file: the metadata of the set, as of `engine.distilled.describe`, with class_names and image_size."""

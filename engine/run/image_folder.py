@@ -22,6 +22,7 @@ from engine.run.errors import CONTROL_CHARACTER, NO_FOLDER, Fault, InputError, l
 from engine.run.folder import expanded
 from engine.run.held_out import HeldOut, held_out_faults, held_out_places, unmatched
 from engine.run.image_headers import Files, common_size, header_faults, skipped_files
+from engine.run.regular_files import natural_order
 from engine.run.repeated_images import repeated_files
 
 LAYOUT = "give a folder that holds a folder of images for each class, or train/<class>/* and test/<class>/*"
@@ -138,12 +139,6 @@ def surveyed_settings(dataset: DatasetSettings) -> DatasetSettings:
     return DatasetSettings(name="folder", **{key: getattr(dataset, key) for key in kept})
 
 
-def natural_order(name: str) -> tuple[list[tuple[bool, int, str]], str]:
-    """A sort key that puts 2.png before 10.png, and both before a.png."""
-    parts = re.findall(r"\d+|\D+", name)
-    return [(False, int(part), "") if part.isdecimal() else (True, 0, part) for part in parts], name
-
-
 def class_files(folder: Path, key: Callable[[str], Any] = natural_order) -> list[Path]:
     """The files of a class in the order of `key` of their names; hidden ones (.DS_Store) are left out.
 
@@ -168,9 +163,14 @@ def _visible_entries(folder: Path, faults: list[Fault]) -> list[os.DirEntry[str]
 
 def _usable_entries(folder: Path, faults: list[Fault]) -> list[os.DirEntry[str]]:
     """The visible files and folders that can be used; each other one is a fault."""
-    entries = [(entry, _entry_fault(entry)) for entry in _visible_entries(folder, faults)]
-    faults += sorted((fault for _, fault in entries if fault), key=lambda fault: fault.where)
-    return [entry for entry, fault in entries if fault is None]
+    usable, unusable = list[os.DirEntry[str]](), list[Fault]()
+    for entry in _visible_entries(folder, faults):
+        if fault := _entry_fault(entry):
+            unusable.append(fault)
+        else:
+            usable.append(entry)
+    faults += sorted(unusable, key=lambda fault: fault.where)
+    return usable
 
 
 def _entry_fault(entry: os.DirEntry[str]) -> Fault | None:

@@ -21,8 +21,8 @@ from pydantic import ValidationError
 from engine.run.datasets import FACTS
 from engine.run.errors import Fault, InputError, SettingsError, shortened
 from engine.run.folder import expanded, user_config_root, write_atomically
-from engine.run.image_folder import natural_order
 from engine.run.methods import METHOD_DEFAULTS
+from engine.run.regular_files import natural_order
 from engine.run.schema import KINDS, flat, leaves
 from engine.run.settings import RunSettings
 from engine.run.validation import (

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import random
+import re
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +22,8 @@ from engine.run.data_settings import DatasetSettings, Fit
 from engine.run.datasets import counts_for
 from engine.run.errors import InputError
 from engine.run.events import Event, Warned
-from engine.run.image_folder import natural_order, survey
+from engine.run.image_folder import survey
+from engine.run.regular_files import natural_order
 from engine.run.validation import data_faults
 
 SHARED_DATA = Path(__file__).parents[4] / "shared" / "data"
@@ -95,6 +99,18 @@ def test_folder_is_read_in_natural_order_and_only_what_is_asked(tmp_path: Path) 
     assert source.train.read(np.array([13, 2]))[:, 0, 0, 0].tolist() == [21, 2]
     assert everything(source, "test").shape[0] == 3
     assert sorted(["10.png", "b.png", "2.png", "02.png"], key=natural_order) == ["02.png", "2.png", "10.png", "b.png"]
+
+
+def test_natural_order_compares_numbers_as_numbers_and_is_no_work_for_the_garbage_collector() -> None:
+    def by_parts(name: str) -> tuple[list[tuple[bool, int, str]], str]:
+        parts = re.findall(r"\d+|\D+", name)
+        return [(False, int(part), "") if part.isdecimal() else (True, 0, part) for part in parts], name
+
+    drawn = random.Random(0)
+    names = ["".join(drawn.choices("ab012 -_.\u0663\u00ff", k=drawn.randrange(1, 12))) for _ in range(20_000)]
+    names += ["9" * 60, "1" + "0" * 60, "0" * 61]
+    assert sorted(names, key=natural_order) == sorted(names, key=by_parts)
+    assert not gc.is_tracked(natural_order("img_12.png"))
 
 
 def test_test_per_class_keeps_the_first(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ KEYED: list[Callable[[int], e.Event]] = [
 ]
 
 
-@pytest.mark.usefixtures("only_own_garbage")
+@pytest.mark.usefixtures("no_garbage_collection")
 @pytest.mark.parametrize("event", KEYED, ids=["steps", "checks", "previews", "epochs", "experts"])
 def test_a_fold_takes_as_long_in_any_order_and_an_event_as_long_as_any_other(event: Callable[[int], e.Event]) -> None:
     count = 20_000

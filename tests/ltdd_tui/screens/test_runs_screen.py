@@ -539,7 +539,7 @@ async def test_path_is_copied_and_told_where_no_desktop_is(add: Add, monkeypatch
         assert str(folder.root) in told(pilot)[-1] and "no desktop" in told(pilot)[-1]
 
 
-@pytest.mark.usefixtures("only_own_garbage")
+@pytest.mark.usefixtures("no_garbage_collection")
 async def test_five_hundred_runs_hold_nothing_up(add: Add, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     template = index.examined(add("template", "done"))
     for place in range(500):
