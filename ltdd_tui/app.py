@@ -36,7 +36,7 @@ from ltdd_tui.preferences import (
 from ltdd_tui.runs.find import last_change, run_folders
 from ltdd_tui.runs.worker import WorkerHandles
 from ltdd_tui.screens.launch.screen import LaunchScreen
-from ltdd_tui.widgets.lines import NO_CONTROL_CHARACTERS, unmarked
+from ltdd_tui.widgets.lines import NO_CONTROL_CHARACTERS, free_lines_of_removed_widgets, unmarked
 
 if TYPE_CHECKING:
     from ltdd_tui.screens.actions import OpenCompare, OpenRun
@@ -133,6 +133,7 @@ class LtddApp(App[None]):
         self.preferences = with_remembered(asked, layout)
         self._set_by_file, self._faults = asked.model_fields_set, faults + layout_faults
         super().__init__()
+        free_lines_of_removed_widgets()
         self.runs_dir, self.worker_handles = runs_dir, WorkerHandles(device)
         self.key_queue = KeyQueue(self, super().on_event)
         self._opens_with = folder
@@ -148,10 +149,8 @@ class LtddApp(App[None]):
 
     def on_resize(self, event: events.Resize) -> None:
         """Tells every screen of the stack: Textual leaves out those far below, which would keep their old layout."""
-        told = {self.screen, *self._background_screens}
-        for screen in self.screen_stack:
-            if screen not in told:
-                screen.post_message(event)
+        for screen in {*self.screen_stack} - {self.screen, *self._background_screens}:
+            screen.post_message(event)
 
     def _load_the_rest(self) -> None:
         # The command line turned the garbage collector off for the start.

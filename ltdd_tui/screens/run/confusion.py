@@ -109,7 +109,10 @@ Where figures do not fit, each cell is one shade, and a line holds two classes; 
         self._view: RunView | None = None
 
     def on_mount(self) -> None:
-        self.watch(self.app, "theme", self._draw_anew, init=False)
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._draw_anew())
+
+    def on_unmount(self) -> None:
+        self.app.theme_changed_signal.unsubscribe(self)
 
     def show(self, view: RunView) -> None:
         self._view = view

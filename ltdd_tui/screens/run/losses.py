@@ -89,7 +89,10 @@ first letters of their names.
         return self._losses if self._losses.display else self._accuracy
 
     def on_mount(self) -> None:
-        self.watch(self.app, "theme", self._draw, init=False)
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._draw())
+
+    def on_unmount(self) -> None:
+        self.app.theme_changed_signal.unsubscribe(self)
 
     def on_resize(self) -> None:
         self._draw()

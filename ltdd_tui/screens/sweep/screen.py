@@ -104,9 +104,12 @@ class SweepScreen(RunActions):
 
     def on_mount(self) -> None:
         self.add_class("-nothing")
-        self.watch(self.app, "theme", lambda: self._grid.show(self._reader.table, anew=True), init=False)
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._grid.show(self._reader.table, anew=True))
         self._keep_looking()
         self._estimate()
+
+    def on_unmount(self) -> None:
+        self.app.theme_changed_signal.unsubscribe(self)
 
     @work
     async def _estimate(self) -> None:

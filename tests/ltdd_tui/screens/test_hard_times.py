@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import weakref
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
+from textual.widget import Widget
 
 from engine.run.errors import CONTROL_CHARACTER
 from engine.run.folder import RunFolder
@@ -103,6 +105,31 @@ def test_a_screen_that_is_left_before_it_is_drawn(add: Add, name: str) -> None:
     for turns in (0, 20):
         leaving(turns, lambda app: app.exit())
         leaving(turns, lambda app: app.pop_screen())
+
+
+@pytest.mark.parametrize("name", ["run", "runs", "compare", "help"])
+def test_a_screen_that_is_closed_is_freed_with_all_that_it_drew(add: Add, name: str) -> None:
+    """What is kept makes each garbage collection longer: with 30 runs opened and closed, 0.7 s in place of 0.06 s."""
+    opened, shown = SCREENS[name]
+    runs = [add("one"), add("other")]
+
+    async def test(pilot: Pilot[None]) -> None:
+        app = pilot.app
+        assert isinstance(app, LtddApp)
+        opened(app, runs)
+        await sees(pilot, shown)
+        widgets = app.screen.walk_children(Widget, with_self=True)
+        drawn = [weakref.ref(part) for widget in widgets for part in (widget, widget._styles_cache)]
+        del widgets
+        await app.action_back()
+
+        def are_freed() -> bool:
+            gc.collect()
+            return not any(part() for part in drawn)
+
+        await until(pilot, are_freed)
+
+    drive((160, 50), test)
 
 
 @pytest.mark.usefixtures("no_form")

@@ -224,7 +224,10 @@ class ImagesView(Container):
 
     def on_mount(self) -> None:
         self._clear()
-        self.watch(self.app, "theme", self._update, init=False)
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._update())
+
+    def on_unmount(self) -> None:
+        self.app.theme_changed_signal.unsubscribe(self)
 
     def request(self, request: RenderRequest | None) -> None:
         """Shows this as soon as it is made; what is under way is finished first, what came in between is left out."""
