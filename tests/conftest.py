@@ -31,7 +31,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What the tests have imported by now stays: every collection would go over it, a tenth of the suite's time."""
+    """Keeps what the tests have imported out of every garbage collection, which took a tenth of the suite's time."""
     gc.collect()
     gc.freeze()
 
@@ -45,9 +45,9 @@ def own_evaluations(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
 
 @pytest.fixture
 def no_garbage_collection() -> Iterator[None]:
-    """For tests that measure turns of the loop: the collector takes any of them, and 0.2 s for what earlier tests left.
+    """For tests that measure turns of the loop: one may begin in any turn, and takes 0.2 s for what earlier tests left.
 
-    The app enables it when it has started, so that it is its thresholds that are set here.
+    By its thresholds, since the app itself enables the collector after its start.
     """
     thresholds = gc.get_threshold()
     gc.set_threshold(0)

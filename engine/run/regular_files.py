@@ -1,6 +1,6 @@
-"""Files that others made: the order of their names, and how they are opened only where they are regular ones.
+"""Names and files that others made: how names are sorted, and how only regular files are opened.
 
-What a person or another program puts in their place may be a FIFO, which waits for ever, or a device, which never ends.
+What lies in the place of a file may be a FIFO, which waits for ever, or a device, which never ends.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ _KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a de
 def natural_order(name: str) -> str:
     """A sort key that puts 2.png before 10.png, and both before a.png; of 02.png and 2.png the first comes first.
 
-    It is one string, in which each number begins with \\x01 and with how many digits it has. Tuples and lists would be
-    work for the garbage collector, which holds the screen up while a class of very many files is sorted.
+    It is one string, in which each number begins with \\x01 and with how many digits it has; names do not hold that
+    character. Tuples and lists would be work for the garbage collector, and the screen stands still while it goes over
+    those of a class of very many files.
     """
 
     def marked(number: re.Match[str]) -> str:

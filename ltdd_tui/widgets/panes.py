@@ -67,6 +67,9 @@ class Panes(Vertical):
     def on_mount(self) -> None:
         self.app.theme_changed_signal.subscribe(self, lambda _: self._frame(self._framed))
 
+    def on_unmount(self) -> None:
+        self.app.theme_changed_signal.unsubscribe(self)
+
     def one_at_a_time(self, narrow: bool) -> None:
         """Shows all panes, or one and the tabs."""
         self._one = narrow
@@ -87,8 +90,10 @@ class Panes(Vertical):
     def enter(self, name: str) -> None:
         """Shows a pane and puts the focus into it."""
         self.see(name)
-        # At once, so that the next key is its own.
-        self.screen.set_focus(self.query(self._panes[name].first).first())
+        first = self.query(self._panes[name].first).first()
+        # At once, so that the next key is its own; where it lies is known only when the pane has been laid out.
+        self.screen.set_focus(first, scroll_visible=False)
+        self.call_after_refresh(first.scroll_visible, animate=False)
 
     def action_step(self, by: int) -> None:
         names = list(self._panes)

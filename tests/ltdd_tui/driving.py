@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from textual import events
 from textual.app import App
 from textual.keys import _character_to_key
 from textual.pilot import Pilot
+from textual.widget import Widget
 
 from ltdd_tui.screens.runs.table import RunList
 
@@ -35,6 +38,47 @@ async def until(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
 async def sees(pilot: Pilot[None], *words: str) -> None:
     """Waits until all of these are on the screen."""
     await until(pilot, lambda: all(word in text(pilot) for word in words))
+
+
+async def frees(pilot: Pilot[None], *keys: str) -> None:
+    """Leaves the screen that is shown by these keys, and waits until it is freed with all that it drew."""
+    widgets = pilot.app.screen.walk_children(Widget, with_self=True)
+    drawn = [weakref.ref(part) for widget in widgets for part in (widget, widget._styles_cache)]
+    del widgets
+    await pilot.press(*keys)
+
+    def are_freed() -> bool:
+        # The app's loop holds its last message, and so the widget that it is about, until the next one.
+        pilot.app.call_later(lambda: None)
+        gc.collect()
+        return not any(part() for part in drawn)
+
+    await until(pilot, are_freed)
+
+
+async def draws_anew(pilot: Pilot[None], opened: Callable[[], object], *words: str) -> None:
+    """Waits until a screen that is there when the theme changes looks as one does that is opened in that theme."""
+
+    def look() -> list[tuple[str, str]]:
+        strips = pilot.app.screen._compositor.render_strips()
+        return [(segment.text, str(segment.style)) for strip in strips for segment in strip]
+
+    async def open_in(theme: str) -> list[tuple[str, str]]:
+        pilot.app.theme = theme
+        await pilot.pause()
+        opened()
+        await sees(pilot, *words)
+        before = list[tuple[str, str]]()
+        while before != (now := look()):
+            before = now
+            await pilot.pause(0.4)
+        return now
+
+    light = await open_in("ltdd-light")
+    await pilot.press("escape")
+    assert await open_in("ltdd-dark") != light
+    pilot.app.theme = "ltdd-light"
+    await until(pilot, lambda: look() == light)
 
 
 async def typed(pilot: Pilot[None], words: str) -> None:

@@ -24,7 +24,7 @@ from ltdd_tui.screens.launch import folder_page
 from ltdd_tui.screens.launch.folder_page import FolderPage, PickFolder
 from ltdd_tui.screens.launch.screen import LaunchScreen
 from ltdd_tui.screens.run.screen import RunScreen
-from tests.ltdd_tui.driving import sees, until
+from tests.ltdd_tui.driving import frees, sees, until
 
 SMALL, WIDE = (80, 24), (120, 40)
 
@@ -121,6 +121,13 @@ async def test_the_form_takes_the_settings_for_other_minutes_or_the_folder_alone
         # No number is none of minutes: what was asked for last stays.
         await pilot.press("backspace", "backspace", "enter", "u")
         await until(pilot, lambda: form.form.text("matching.iterations") == "300")
+
+
+@pytest.mark.asyncio
+async def test_a_page_that_is_left_is_freed_with_all_that_it_drew(moles: Path) -> None:
+    async with looking_at(moles) as (pilot, _):
+        await sees(pilot, "what 10 minutes leave")
+        await frees(pilot, "escape")
 
 
 @pytest.mark.asyncio

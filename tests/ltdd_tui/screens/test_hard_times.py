@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import weakref
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widget import Widget
 
 from engine.run.errors import CONTROL_CHARACTER
 from engine.run.folder import RunFolder
 from ltdd_tui.app import LtddApp
-from tests.ltdd_tui.driving import sees, text, until
+from tests.ltdd_tui.driving import draws_anew, frees, sees, text, until
 from tests.ltdd_tui.recorded import make_hostile
 
 Add = Callable[..., RunFolder]
@@ -114,20 +112,21 @@ def test_a_screen_that_is_closed_is_freed_with_all_that_it_drew(add: Add, name: 
     runs = [add("one"), add("other")]
 
     async def test(pilot: Pilot[None]) -> None:
-        app = pilot.app
-        assert isinstance(app, LtddApp)
-        opened(app, runs)
+        opened(pilot.app, runs)  # type: ignore[arg-type]
         await sees(pilot, shown)
-        widgets = app.screen.walk_children(Widget, with_self=True)
-        drawn = [weakref.ref(part) for widget in widgets for part in (widget, widget._styles_cache)]
-        del widgets
-        await app.action_back()
+        await frees(pilot, "escape")
 
-        def are_freed() -> bool:
-            gc.collect()
-            return not any(part() for part in drawn)
+    drive((160, 50), test)
 
-        await until(pilot, are_freed)
+
+@pytest.mark.usefixtures("no_form")
+@pytest.mark.parametrize("name", ["run", "compare"])
+def test_a_screen_is_drawn_anew_in_the_theme_that_is_chosen(add: Add, name: str) -> None:
+    opened, shown = SCREENS[name]
+    runs = [add("one"), add("other")]
+
+    async def test(pilot: Pilot[None]) -> None:
+        await draws_anew(pilot, lambda: opened(pilot.app, runs), shown)  # type: ignore[arg-type]
 
     drive((160, 50), test)
 

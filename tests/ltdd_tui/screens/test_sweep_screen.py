@@ -20,7 +20,7 @@ from ltdd_tui.screens.runs.screen import RunsScreen
 from ltdd_tui.screens.sweep import screen as sweep_screen
 from ltdd_tui.screens.sweep.screen import SweepScreen
 from ltdd_tui.screens.sweep.table import CellList, SweepGrid
-from tests.ltdd_tui.driving import hears, listen, sees, text, until
+from tests.ltdd_tui.driving import draws_anew, frees, hears, listen, sees, text, until
 from tests.ltdd_tui.recorded import SUPERVISOR, let_go, record_sweep
 from tests.ltdd_tui.runs.test_sweeps import CELLS
 
@@ -44,6 +44,13 @@ async def shown(folder: RunFolder, size: tuple[int, int] = WIDE) -> AsyncIterato
         await until(pilot, lambda: isinstance(app.screen, SweepScreen))
         await sees(pilot, "40.0* n1×")
         yield pilot
+
+
+async def test_it_is_drawn_anew_in_the_theme_that_is_chosen_and_freed_when_it_is_closed(folder: RunFolder) -> None:
+    app = LtddApp(Path("runs"), "cpu")
+    async with app.run_test(size=WIDE) as pilot:
+        await draws_anew(pilot, lambda: app.open_run(folder), "40.0* n1×")
+        await frees(pilot, "escape")
 
 
 @pytest.mark.parametrize("size", [SMALL, WIDE, (40, 12)])
