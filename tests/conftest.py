@@ -6,6 +6,7 @@ import gc
 import getpass
 import itertools
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 NUMBERS = itertools.count()
+MODULES_FROZEN = [0]
 
 # Where torch keeps what it compiles by itself. A run has it in its cache, which is a new one in each test.
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", f"{tempfile.gettempdir()}/torchinductor_{getpass.getuser()}")
@@ -30,10 +32,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip("needs an NVIDIA GPU")
 
 
-def pytest_collection_finish() -> None:
-    """Keeps what the tests have imported out of every garbage collection, which took a tenth of the suite's time."""
-    gc.collect()
-    gc.freeze()
+def pytest_runtest_logfinish() -> None:
+    """Keeps what tests have imported out of later garbage collections, which took a tenth of the suite's time."""
+    if len(sys.modules) > MODULES_FROZEN[-1] + 100:
+        MODULES_FROZEN.append(len(sys.modules))
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True)
