@@ -90,10 +90,14 @@ class Panes(Vertical):
     def enter(self, name: str) -> None:
         """Shows a pane and puts the focus into it."""
         self.see(name)
-        first = self.query(self._panes[name].first).first()
         # At once, so that the next key is its own; where it lies is known only when the pane has been laid out.
-        self.screen.set_focus(first, scroll_visible=False)
-        self.call_after_refresh(first.scroll_visible, animate=False)
+        self.screen.set_focus(self.query(self._panes[name].first).first(), scroll_visible=False)
+        self.call_after_refresh(self._scroll_to_focus)
+
+    def _scroll_to_focus(self) -> None:
+        # Keys that were typed ahead may have put it elsewhere meanwhile.
+        if self.screen.focused is not None:
+            self.screen.focused.scroll_visible(animate=False)
 
     def action_step(self, by: int) -> None:
         names = list(self._panes)

@@ -13,6 +13,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.events import DescendantFocus
 from textual.style import Style
+from textual.widget import Widget
 from textual.widgets import Button, Collapsible, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -271,15 +272,20 @@ class RunForm(Vertical):
             for above in field.ancestors:
                 if isinstance(above, Fold):
                     above.collapsed = False
-            # At once, so that the next key is the field's; `focus()` would wait behind what is typed already.
-            self.screen.set_focus(field.control, scroll_visible=False)
-            # Textual would scroll at once, to where the field is before those above it are laid out.
-            self.call_after_refresh(self._scroll.scroll_to_center, field, animate=False)
+            self._focus(field.control, field)
 
     async def find(self) -> None:
         """Opens "more" and goes to its search."""
         await self.more.open()
-        self.screen.set_focus(self.more.query_one(Search))
+        search = self.more.query_one(Search)
+        self._focus(search, search)
+
+    def _focus(self, control: Widget, shown: Widget) -> None:
+        """Puts the focus into a control, and scrolls to what is to be seen with it."""
+        # At once, so that the next key is the control's; `focus()` would wait behind what is typed already.
+        self.screen.set_focus(control, scroll_visible=False)
+        # Textual would scroll at once, to where it is before those above it are laid out.
+        self.call_after_refresh(self._scroll.scroll_to_center, shown, animate=False)
 
     def _field(self, key: str) -> Field | None:
         return next((field for field in self.query(Field) if field.spec.key == key), None)
