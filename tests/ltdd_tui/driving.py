@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 import weakref
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,24 @@ async def until(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
 async def sees(pilot: Pilot[None], *words: str) -> None:
     """Waits until all of these are on the screen."""
     await until(pilot, lambda: all(word in text(pilot) for word in words))
+
+
+@asynccontextmanager
+async def turns_of_the_loop() -> AsyncIterator[list[float]]:
+    """Seconds of work of the loop's own thread between two turns, so that what else the machine does is not counted."""
+    turns = list[float]()
+
+    async def watch() -> None:
+        while True:
+            began = time.thread_time()
+            await asyncio.sleep(0.01)
+            turns.append(time.thread_time() - began)
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield turns
+    finally:
+        watching.cancel()
 
 
 async def frees(pilot: Pilot[None], *keys: str) -> None:

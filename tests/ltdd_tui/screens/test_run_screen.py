@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,7 +25,7 @@ from ltdd_tui.screens.run.layout import Workspace
 from ltdd_tui.screens.run.screen import RunScreen
 from ltdd_tui.screens.run.timeline import Scrubber
 from ltdd_tui.screens.runs.screen import RunsScreen
-from tests.ltdd_tui.driving import all_runs_read, hears, listen, sees, text, until
+from tests.ltdd_tui.driving import all_runs_read, hears, listen, sees, text, turns_of_the_loop, until
 from tests.ltdd_tui.recorded import NO_PID, let_go, record
 
 STATUSES = ["empty", "experts", "running", "stopped", "failed", "crashed", "done"]
@@ -443,26 +442,16 @@ async def test_a_thousand_classes_scroll(make: Callable[..., RunFolder]) -> None
 @pytest.mark.asyncio
 @pytest.mark.usefixtures("no_garbage_collection")
 async def test_the_loop_stays_awake_while_a_long_run_is_read(make: Callable[..., RunFolder]) -> None:
-    """Work of the loop's own thread between two turns, so that a busy machine does not count.
-
-    It is compared with a short run: Textual styles any screen in one turn, which takes up to 0.13 s.
-    """
+    """In comparison with a short run: Textual styles any screen in one turn, which takes up to 0.13 s."""
     folder = make("crashed")
 
-    async def watch(turns: list[float]) -> None:
-        while True:
-            began = time.thread_time()
-            await asyncio.sleep(0.005)
-            turns.append(time.thread_time() - began)
-
     async def longest_turn() -> float:
-        app, turns = LtddApp(folder.root.parent, folder=folder), list[float]()
-        watching = asyncio.create_task(watch(turns))
-        async with app.run_test(size=WIDE) as pilot:
+        app = LtddApp(folder.root.parent, folder=folder)
+        async with turns_of_the_loop() as turns, app.run_test(size=WIDE) as pilot:
             await until(pilot, lambda: isinstance(app.screen, RunScreen) and "reading" not in text(pilot))
-            watching.cancel()
+            longest = max(turns)
             assert run_screen(pilot).live.view.state.iteration == last
-        return max(turns)
+        return longest
 
     last = 32
     await longest_turn()  # what is loaded once is no part of either
